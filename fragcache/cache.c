@@ -1,0 +1,280 @@
+#include "fragcache/cache.h"
+
+#include <linux/mman.h>
+
+#include "runtime/base/context.h"
+#include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
+#include "tracer/stubs.h"
+
+#define LOOKUP_ENTRIES 65536u
+#define TAG_BUCKETS 16384u
+#define MAX_EXITS (1u << 20)
+#define ARENA_LIMIT (256u << 20)
+
+/* Everything known about one app pc: the fragment that starts there and the exits that lead there. */
+struct tag {
+    struct app_pc pc;
+    struct tag *chain;
+    struct fragment *fragment;
+    struct frag_exit *exits;
+};
+
+static struct {
+    uint64_t *lookup; /* cache pc by the low 16 bits of the target; below 2 GiB */
+    struct tag **tags;
+    struct frag_exit **exits; /* by id */
+    uint32_t exit_next;
+    uint32_t id_next;
+    struct fragment *newest;
+    struct fragment **sorted; /* by start, for fc_at; rebuilt when stale */
+    int sorted_count;
+    struct arena arena;
+    struct lowered out;
+    bool link;
+    fc_observer *observer;
+    struct fc_stats stats;
+} fc;
+
+static struct tag *tag_find(struct app_pc pc, bool make)
+{
+    uint32_t i = (uint32_t)((pc.v * 0x9e3779b97f4a7c15ULL) >> 50);
+    struct tag *t = fc.tags[i];
+    while (t && t->pc.v != pc.v)
+        t = t->chain;
+    if (!t && make && (t = arena_alloc(&fc.arena, sizeof *t))) {
+        t->pc = pc;
+        t->chain = fc.tags[i];
+        fc.tags[i] = t;
+    }
+    return t;
+}
+
+static uint64_t *map_low(size_t bytes)
+{
+    void *p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    return sys_failed(p) || (uint64_t)p + bytes > 0x7fffffffu ? NULL : p;
+}
+
+rc_t fc_init(size_t capacity, bool link, fc_observer *observer)
+{
+    fc.stats.capacity = capacity;
+    fc.link = link;
+    fc.observer = observer;
+    fc.arena.limit = ARENA_LIMIT;
+    fc.exit_next = EXIT_FIRST;
+    fc.id_next = 1;
+    fc.lookup = map_low(LOOKUP_ENTRIES * sizeof *fc.lookup);
+    if (!fc.lookup)
+        return RC_LOW_MEMORY_MAP;
+    fc.tags = mem_map(TAG_BUCKETS * sizeof *fc.tags);
+    fc.exits = mem_map(MAX_EXITS * sizeof *fc.exits);
+    fc.out.bytes = mem_map(LOWER_MAX_BYTES);
+    fc.out.exits = mem_map(LOWER_MAX_EXITS * sizeof *fc.out.exits);
+    fc.out.map = mem_map(8192 * sizeof *fc.out.map);
+    bool all = fc.tags && fc.exits && fc.out.bytes && fc.out.exits && fc.out.map;
+    return all ? RC_OK : RC_NO_MEMORY;
+}
+
+struct fc_stats fc_stats_get(void) { return fc.stats; }
+struct fragment *fc_newest(void) { return fc.newest; }
+
+struct fragment *fc_find(struct app_pc pc)
+{
+    struct tag *t = fc.tags ? tag_find(pc, false) : NULL;
+    return t ? t->fragment : NULL;
+}
+
+struct frag_exit *fc_exit(uint32_t id) { return id >= EXIT_FIRST && id < fc.exit_next ? fc.exits[id] : NULL; }
+
+/* Every slot of the table leads somewhere, always: to a fragment's lookup entry or to a region's miss. */
+static void lookup_clear(const struct code_region *r)
+{
+    for (uint32_t i = 0; i < LOOKUP_ENTRIES; i++)
+        fc.lookup[i] = r->lookup_miss.v;
+}
+
+void fc_lookup_prefer(struct fragment *f) { fc.lookup[f->tag.v & 0xffff] = f->start.v; }
+
+static rc_t exit_link(struct frag_exit *e, struct fragment *to)
+{
+    if (code_reaches(e->branch.v, to->entry.v)) {
+        int32_t d = (int32_t)(to->entry.v - (e->branch.v + 4));
+        TRY(code_stage(e->branch, &d, 4));
+    } else {
+        uint8_t stub[STUB_BYTES_EACH];
+        lower_stub_far(stub, e->stub, to->entry);
+        TRY(code_stage(e->stub, stub, sizeof stub));
+    }
+    e->linked = to;
+    fc.stats.links++;
+    return RC_OK;
+}
+
+static rc_t fragment_link(struct fragment *f, struct tag *own)
+{
+    own->fragment = f;
+    fc_lookup_prefer(f);
+    for (struct frag_exit *e = own->exits; e && fc.link; e = e->same_target)
+        if (!e->linked)
+            TRY(exit_link(e, f));
+    for (int i = 0; i < f->exit_count; i++) {
+        struct frag_exit *e = fc.exits[f->first_exit + (uint32_t)i];
+        struct tag *t = tag_find(e->target, true);
+        if (!t)
+            return RC_NO_MEMORY;
+        e->same_target = t->exits;
+        t->exits = e;
+        if (t->fragment && fc.link)
+            TRY(exit_link(e, t->fragment));
+    }
+    return RC_OK;
+}
+
+static rc_t fragment_register(struct fragment *f, const struct lowered *out, const struct ir *ir)
+{
+    struct frag_exit *exits = arena_alloc(&fc.arena, sizeof *exits * (size_t)(out->exit_count + 1));
+    struct lowered_node *map = arena_alloc(&fc.arena, sizeof *map * (size_t)out->map_count);
+    uint64_t *map_pc = arena_alloc(&fc.arena, sizeof *map_pc * (size_t)out->map_count);
+    if (!exits || !map || !map_pc)
+        return RC_NO_MEMORY;
+    for (int i = 0; i < out->exit_count; i++) {
+        const struct lowered_exit *le = &out->exits[i];
+        exits[i] = (struct frag_exit){.owner = f,
+                                      .target = app_pc(le->target),
+                                      .branch = cache_pc(f->start.v + le->branch),
+                                      .stub = cache_pc(f->start.v + le->stub)};
+        fc.exits[f->first_exit + (uint32_t)i] = &exits[i];
+    }
+    fc.exit_next += (uint32_t)out->exit_count;
+    for (int i = 0; i < out->map_count; i++) {
+        map[i] = out->map[i];
+        map_pc[i] = ir->insns[ir->nodes[map[i].node].insn].pc.v;
+    }
+    f->map = map;
+    f->map_pc = map_pc;
+    f->map_count = out->map_count;
+    return RC_OK;
+}
+
+static void fragment_describe(struct fragment *f, const struct ir *ir, const struct lowered *out)
+{
+    f->tag = ir->tag;
+    f->len = out->len;
+    f->body_end = out->body_end;
+    f->entry = cache_pc(f->start.v + out->entry);
+    f->insns_in = (uint32_t)ir->insn_count;
+    f->insns_out = out->insns_out;
+    for (int i = 0; i < ir->insn_count; i++)
+        f->bytes_in += ir->insns[i].len;
+    f->loop = ir->end == TRACE_LOOP;
+    f->exit_count = out->exit_count;
+    f->first_exit = fc.exit_next;
+    f->id = fc.id_next;
+}
+
+static rc_t room_for(const struct code_region *r, uint32_t len)
+{
+    if (len > fc.stats.capacity)
+        return RC_TOO_LONG;
+    bool fits = fc.stats.used + len <= fc.stats.capacity && len <= r->fragments.end - r->fragments.next;
+    bool tables = fc.exit_next + LOWER_MAX_EXITS < MAX_EXITS && fc.arena.used + (4u << 20) < ARENA_LIMIT;
+    return fits && tables ? RC_OK : RC_CACHE_FULL;
+}
+
+rc_t fc_emit(const struct ir *ir, struct fragment **result)
+{
+    struct code_region *r;
+    if (ir->count > 8192)
+        return RC_TOO_LONG;
+    TRY(stubs_region(ir->tag, &r));
+    if (!fc.lookup[0])
+        lookup_clear(r);
+    TRY(room_for(r, 0));
+    struct cache_pc at = cache_pc(r->fragments.next);
+    TRY(lower(ir, at, r, fc.exit_next, (uint32_t)(uintptr_t)fc.lookup, &fc.out));
+    TRY(room_for(r, fc.out.len));
+    struct fragment *f = arena_alloc(&fc.arena, sizeof *f);
+    struct tag *own = tag_find(ir->tag, true);
+    if (!f || !own)
+        return RC_NO_MEMORY;
+    f->start = at;
+    fragment_describe(f, ir, &fc.out);
+    TRY(fragment_register(f, &fc.out, ir));
+    if (fc.observer)
+        fc.observer(f, ir, &fc.out);
+    TRY(code_stage(at, fc.out.bytes, fc.out.len));
+    r->fragments.next += fc.out.len;
+    TRY(fragment_link(f, own));
+    TRY(code_commit());
+    f->live = true;
+    f->next = fc.newest;
+    fc.newest = f;
+    fc.id_next++;
+    fc.sorted_count = 0;
+    fc.stats.used += f->len;
+    fc.stats.emitted++;
+    fc.stats.live++;
+    fc.stats.insns_in += f->insns_in;
+    fc.stats.insns_out += f->insns_out;
+    *result = f;
+    return RC_OK;
+}
+
+void fc_flush(void)
+{
+    for (int i = 0; i < code_region_count(); i++)
+        code_region_get(i)->fragments.next = code_region_get(i)->fragments.start;
+    if (code_region_count() && fc.lookup && fc.lookup[0])
+        lookup_clear(code_region_get(0));
+    fc.stats.retired += fc.stats.live;
+    fc.stats.live = fc.stats.used = fc.stats.links = 0;
+    fc.stats.flushes++;
+    fc.newest = NULL;
+    fc.sorted = NULL;
+    fc.sorted_count = 0;
+    mem_zero(fc.tags, TAG_BUCKETS * sizeof *fc.tags);
+    mem_zero(fc.exits, fc.exit_next * sizeof *fc.exits);
+    fc.exit_next = EXIT_FIRST;
+    arena_reset(&fc.arena);
+}
+
+/* Shell sort: few calls, at most some ten thousand fragments, no recursion on a borrowed stack. */
+static void sort_by_start(struct fragment **v, int n)
+{
+    for (int gap = n / 2; gap; gap /= 2)
+        for (int i = gap; i < n; i++) {
+            struct fragment *f = v[i];
+            int j = i;
+            for (; j >= gap && v[j - gap]->start.v > f->start.v; j -= gap)
+                v[j] = v[j - gap];
+            v[j] = f;
+        }
+}
+
+static bool sorted_build(void)
+{
+    fc.sorted = arena_alloc(&fc.arena, sizeof(struct fragment *) * (size_t)fc.stats.live);
+    if (!fc.sorted)
+        return false;
+    for (struct fragment *f = fc.newest; f; f = f->next)
+        fc.sorted[fc.sorted_count++] = f;
+    sort_by_start(fc.sorted, fc.sorted_count);
+    return true;
+}
+
+struct fragment *fc_at(uint64_t address)
+{
+    if (!fc.stats.live || (!fc.sorted_count && !sorted_build()))
+        return NULL;
+    int low = 0, high = fc.sorted_count;
+    while (low < high) {
+        int mid = (low + high) / 2;
+        if (fc.sorted[mid]->start.v <= address)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    struct fragment *f = low ? fc.sorted[low - 1] : NULL;
+    return f && address < f->start.v + f->len ? f : NULL;
+}

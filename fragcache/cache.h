@@ -1,0 +1,65 @@
+/* The fragment cache: fragments, their exits, links between them, and the table that indirect branches are
+ * looked up in.
+ *
+ *   fc_emit: IR -> bytes in the region nearest the tag -> live fragment, linked with its neighbours
+ *   fc_flush: all fragments retired at once; the only eviction (Dynamo's)
+ *
+ *   FC-1  a live fragment's tag is found by fc_find, and by the lookup table unless another fragment with the
+ *         same low 16 bits took the place.
+ *   FC-2  used bytes never exceed the capacity.
+ *   FC-3  a linked exit targets a live fragment.
+ *
+ * Called by the one controlled thread while it is outside the cache. */
+#ifndef REHEAT_CACHE_H
+#define REHEAT_CACHE_H
+
+#include "fragcache/lower.h"
+
+struct frag_exit {
+    struct fragment *owner;
+    struct fragment *linked; /* NULL: leads to its stub */
+    struct frag_exit *same_target; /* next exit with this target */
+    struct app_pc target;
+    struct cache_pc branch, stub; /* branch: address of the rel32 */
+};
+
+struct fragment {
+    struct app_pc tag;
+    struct cache_pc start, entry; /* start: lookup entry */
+    uint32_t id, len, body_end; /* id from 1; bytes */
+    uint32_t insns_in, insns_out, bytes_in;
+    uint32_t first_exit;
+    int exit_count;
+    bool live, loop;
+    uint64_t samples, entries;
+    struct fragment *next; /* newest first */
+    const struct lowered_node *map; /* body offsets to nodes */
+    const uint64_t *map_pc; /* the app pc of each map entry */
+    int map_count;
+};
+
+struct fc_stats {
+    uint64_t emitted, live, retired, flushes, links, used, capacity;
+    uint64_t insns_in, insns_out;
+};
+
+/* Called with every emitted fragment before it is installed; for the dump. */
+typedef void fc_observer(const struct fragment *f, const struct ir *ir, const struct lowered *out);
+
+/* Reserves tables; no code memory yet. `link` false: exits always leave. RC_LOW_MEMORY_MAP, RC_NO_MEMORY. */
+rc_t fc_init(size_t capacity, bool link, fc_observer *observer);
+/* Lowers and installs; RC_CACHE_FULL when only a flush helps, and the lowering's reasons. */
+rc_t fc_emit(const struct ir *ir, struct fragment **out);
+/* The live fragment of a tag, or NULL. */
+struct fragment *fc_find(struct app_pc tag);
+/* The exit of that number; NULL when it was flushed or never was. */
+struct frag_exit *fc_exit(uint32_t id);
+/* The live fragment whose body holds a cache pc, or NULL. Linear in nothing: a binary search. */
+struct fragment *fc_at(uint64_t address);
+/* Puts a fragment (again) where indirect branches find it, after another took its place. */
+void fc_lookup_prefer(struct fragment *f);
+void fc_flush(void);
+struct fragment *fc_newest(void);
+struct fc_stats fc_stats_get(void);
+
+#endif

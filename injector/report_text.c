@@ -1,0 +1,192 @@
+#include "injector/report_text.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* A label in the first column; the values of all lines start in the same one. */
+static void print_label(FILE *out, const char *label)
+{
+    fprintf(out, "%-18s", label);
+}
+
+static void print_count(FILE *out, const char *label, uint64_t n)
+{
+    print_label(out, label);
+    fprintf(out, "%12" PRIu64 "\n", n);
+}
+
+static double seconds(uint64_t ns)
+{
+    return (double)ns / 1e9;
+}
+
+static double percent(uint64_t part, uint64_t whole)
+{
+    return whole ? 100.0 * (double)part / (double)whole : 0.0;
+}
+
+/* Names come out of another process: keep its control characters off the terminal. */
+static void print_name(FILE *out, const char *name)
+{
+    for (; *name; name++)
+        fputc(iscntrl((unsigned char)*name) ? '?' : *name, out);
+}
+
+static const char *sampler_text(uint32_t sampler)
+{
+    switch (sampler) {
+    case PROTO_SAMPLER_NONE: return "none";
+    case PROTO_SAMPLER_PERF_HW: return "perf, hardware cycles";
+    case PROTO_SAMPLER_PERF_CLOCK: return "perf, software CPU clock";
+    case PROTO_SAMPLER_TIMER: return "CPU-time timer";
+    default: return "unknown";
+    }
+}
+
+/* Word number `index` of the control option's choices. */
+static void print_control(FILE *out, uint32_t index)
+{
+    const char *word = "";
+#define OPT_NUM(name, field, def, min, max, unit, help)
+#define OPT_ENUM(name, field, def, choices, help)                                                            \
+    if (strcmp(#name, "control") == 0)                                                                       \
+        word = choices;
+#define OPT_STR(name, field, help)
+#include "runtime/options.def"
+#undef OPT_NUM
+#undef OPT_ENUM
+#undef OPT_STR
+    for (; index > 0 && *word; index--) {
+        word += strcspn(word, "|");
+        word += *word == '|';
+    }
+    fprintf(out, "control=%.*s", (int)strcspn(word, "|"), word);
+}
+
+static void format_reason(unsigned rc, char *text, size_t size)
+{
+    const char *reason = proto_reason_text(rc);
+    if (reason != NULL)
+        snprintf(text, size, "%s", reason);
+    else
+        snprintf(text, size, "reason %u, which this version does not know", rc);
+}
+
+static void print_header(FILE *out, const struct proto_page *page, bool running)
+{
+    fputs("reheat " REHEAT_VERSION ": ", out);
+    print_name(out, page->exe[0] ? page->exe : "unknown program");
+    fprintf(out, ", process %" PRIu32 ", %s, ", page->pid, running ? "running" : "ended");
+    print_control(out, page->control);
+    fputs("\n\n", out);
+}
+
+static void print_time(FILE *out, const struct proto_page *page)
+{
+    uint64_t total = page->samples_fragment + page->samples_native + page->samples_runtime;
+    print_label(out, "CPU time");
+    fprintf(out, "%12.3f s\n", seconds(page->cpu_ns));
+    print_label(out, "in the runtime");
+    fprintf(out, "%12.3f s  %.2f %%\n", seconds(page->runtime_ns), percent(page->runtime_ns, page->cpu_ns));
+    print_label(out, "residency");
+    if (total > 0)
+        fprintf(out, "%12.2f %%  of samples inside fragments\n", percent(page->samples_fragment, total));
+    else
+        fprintf(out, "%12s    no samples\n", "-");
+    print_label(out, "samples");
+    fprintf(out,
+            "%12" PRIu64 "    %" PRIu64 " fragment, %" PRIu64 " native, %" PRIu64 " runtime, %" PRIu64
+            " lost\n",
+            total, page->samples_fragment, page->samples_native, page->samples_runtime, page->samples_lost);
+    print_label(out, "sampler");
+    fprintf(out, "%12s    %s\n", "", sampler_text(page->sampler));
+}
+
+static void print_traces(FILE *out, const struct proto_page *page)
+{
+    uint64_t declined = 0;
+    for (unsigned rc = 1; rc < PROTO_REASONS; rc++)
+        declined += page->traces_declined[rc];
+    print_count(out, "traces recorded", page->traces_recorded);
+    print_count(out, "traces declined", declined);
+    for (unsigned rc = 1; rc < PROTO_REASONS; rc++) {
+        char text[120];
+        if (page->traces_declined[rc] == 0)
+            continue;
+        format_reason(rc, text, sizeof text);
+        print_label(out, "");
+        fprintf(out, "%12" PRIu64 "    %s\n", page->traces_declined[rc], text);
+    }
+}
+
+static void print_fragments(FILE *out, const struct proto_page *page)
+{
+    print_label(out, "fragments");
+    fprintf(out, "%12" PRIu64 "    live; %" PRIu64 " emitted, %" PRIu64 " retired, %" PRIu64 " flushes\n",
+            page->fragments_live, page->fragments_emitted, page->fragments_retired, page->flushes);
+    print_count(out, "links", page->links);
+    print_count(out, "hooks", page->hooks);
+    print_label(out, "instructions");
+    fprintf(out, "%12" PRIu64 "    recorded, %" PRIu64 " after optimization (%+.1f %%)\n", page->insns_in,
+            page->insns_out, page->insns_in ? percent(page->insns_out, page->insns_in) - 100.0 : 0.0);
+    print_label(out, "cache");
+    fprintf(out, "%12" PRIu64 "    bytes of %" PRIu64 " (%.1f %%)\n", page->cache_used, page->cache_capacity,
+            percent(page->cache_used, page->cache_capacity));
+    print_label(out, "dispatch");
+    fprintf(out,
+            "%12" PRIu64 "    block runs, %" PRIu64 " fragment runs, %" PRIu64 " blocks, %" PRIu64
+            " lookup misses\n",
+            page->block_runs, page->fragment_runs, page->blocks, page->lookup_misses);
+    print_label(out, "bail-out");
+    if (page->bailout_reason == 0) {
+        fprintf(out, "%12s\n", "no");
+        return;
+    }
+    char text[120];
+    format_reason(page->bailout_reason, text, sizeof text);
+    fprintf(out, "%12s    after %.3f s of CPU time: %s\n", "yes", seconds(page->bailout_cpu_ns), text);
+}
+
+static void print_fragment(FILE *out, const struct proto_fragment *f, uint64_t samples)
+{
+    static const char *const kinds[] = {"loop", "straight"};
+    static const char *const states[] = {"-", "live", "retired"};
+    char insns[32], bytes[32];
+    snprintf(insns, sizeof insns, "%" PRIu32 " > %" PRIu32, f->insns_in, f->insns_out);
+    snprintf(bytes, sizeof bytes, "%" PRIu32 " > %" PRIu32, f->bytes_in, f->bytes_out);
+    fprintf(out, "%6" PRIu32 " %10" PRIu64 " %6.2f %12" PRIu64 "  %-8s %-8s %13s %15s  ", f->id, f->samples,
+            percent(f->samples, samples), f->entries, f->kind < 2 ? kinds[f->kind] : "?",
+            f->state < 3 ? states[f->state] : "?", insns, bytes);
+    print_name(out, f->module[0] ? f->module : "?");
+    fprintf(out, "+0x%" PRIx64, f->offset);
+    if (f->symbol[0]) {
+        fputs("  ", out);
+        print_name(out, f->symbol);
+    }
+    if (f->state == PROTO_FRAG_RETIRED && f->why != 0) {
+        char text[120];
+        format_reason(f->why, text, sizeof text);
+        fprintf(out, "  (%s)", text);
+    }
+    fputc('\n', out);
+}
+
+void report_print_text(FILE *out, const struct proto_page *page, bool running)
+{
+    uint64_t samples = page->samples_fragment + page->samples_native + page->samples_runtime;
+    bool any = false;
+    print_header(out, page, running);
+    print_time(out, page);
+    print_traces(out, page);
+    print_fragments(out, page);
+    for (size_t i = 0; i < PROTO_TOP; i++) {
+        if (page->top[i].id == 0)
+            continue;
+        if (!any)
+            fprintf(out, "\n%6s %10s %6s %12s  %-8s %-8s %13s %15s  %s\n", "id", "samples", "%", "entries",
+                    "kind", "state", "instructions", "bytes", "where");
+        any = true;
+        print_fragment(out, &page->top[i], samples);
+    }
+}

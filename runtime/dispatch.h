@@ -1,0 +1,30 @@
+/* The dispatcher under control=full: HP Dynamo's loop.
+ *
+ *            +----------------------------------------------------------+
+ *            v                                                          |
+ *   block at pc --fragment? --yes--> run it --exit: link, count a head--+
+ *            |no                                                        |
+ *            v                                                          |
+ *   run the block's copy, compute where it goes, count a head if the    |
+ *   branch went backward, record while a trace is being made -----------+
+ *
+ * until bail-out, when the thread jumps to its own code and never comes back.
+ *
+ *   DSP-1  every program instruction runs from a copy, with the program's own registers and stack.
+ *   DSP-2  the program's stack and red zone are never touched by the runtime. */
+#ifndef REHEAT_DISPATCH_H
+#define REHEAT_DISPATCH_H
+
+#include "runtime/base/context.h"
+#include "runtime/options.h"
+
+/* Takes the calling thread under control: returns to the caller as usual, but interpreted from there on.
+ * Any failure leaves the thread native. */
+rc_t dispatch_take_control(const struct options *o);
+/* True in a thread whose code runs from copies. */
+bool dispatch_in_control(void);
+/* The rest is for the runtime's other parts, called by the controlled thread between two blocks. */
+void dispatch_flush_fragments(void);
+void dispatch_flush_all(void); /* block copies too */
+
+#endif

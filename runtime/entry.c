@@ -1,0 +1,100 @@
+/* The preload's constructor: runs in every process that inherits LD_PRELOAD, so it does next to nothing
+ * unless it takes control. Order: settings, refusals, take-over. */
+#include <elf.h>
+
+#include "runtime/base/maps.h"
+#include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
+#include "runtime/dispatch.h"
+#include "runtime/dump.h"
+#include "runtime/housekeep.h"
+#include "runtime/log.h"
+#include "runtime/stats.h"
+#include "runtime/traces.h"
+
+#define ARCH_SHSTK_STATUS 0x5005 /* Documentation/arch/x86/shstk.rst */
+
+static struct options options;
+
+static const char *env_find(char **envp, const char *name)
+{
+    size_t n = str_len(name);
+    for (; *envp; envp++)
+        if (mem_compare(*envp, name, n) == 0 && (*envp)[n] == '=')
+            return *envp + n + 1;
+    return NULL;
+}
+
+/* The auxiliary vector lies behind the environment (System V ABI, 3.4.1). */
+static const Elf64_auxv_t *auxv_of(char **envp)
+{
+    while (*envp)
+        envp++;
+    return (const Elf64_auxv_t *)(envp + 1);
+}
+
+static uint64_t auxv_get(const Elf64_auxv_t *a, uint64_t type)
+{
+    for (; a->a_type != AT_NULL; a++)
+        if (a->a_type == type)
+            return a->a_un.a_val;
+    return 0;
+}
+
+static rc_t refusals(const Elf64_auxv_t *auxv)
+{
+    uint64_t features = 0;
+    if (auxv_get(auxv, AT_SECURE))
+        return RC_SECURE;
+    if (sys_call3(__NR_arch_prctl, ARCH_SHSTK_STATUS, &features, 0) == 0 && (features & 1))
+        return RC_SHADOW_STACK;
+    return RC_OK;
+}
+
+static void log_refusal(rc_t rc, const char *detail)
+{
+    char line[OPTION_TEXT + 200];
+    struct fmt f = fmt_on(line, sizeof line);
+    fmt_str(&f, "runs natively: ");
+    fmt_str(&f, proto_reason_text(rc));
+    if (detail[0]) {
+        fmt_str(&f, ": ");
+        fmt_str(&f, detail);
+    }
+    log_line(line);
+}
+
+__attribute__((constructor)) static void reheat_start(int argc, char **argv, char **envp)
+{
+    (void)argc;
+    (void)argv;
+    char bad[OPTION_TEXT] = "";
+    options_default(&options);
+    rc_t rc = options_parse(&options, env_find(envp, "REHEAT"), bad);
+    log_set(options.log_path, (unsigned)options.verbose);
+    const Elf64_auxv_t *auxv = auxv_of(envp);
+    if (rc == RC_OK && options.control == CONTROL_OFF)
+        return;
+    if (rc == RC_OK)
+        rc = refusals(auxv);
+    if (rc != RC_OK) {
+        log_refusal(rc, bad);
+        return;
+    }
+    maps_set_loader(auxv_get(auxv, AT_BASE));
+    stats_init(&options);
+    housekeep_init(&options);
+    dump_set(options.dump_path);
+    rc = traces_init(&options);
+    if (rc == RC_OK)
+        rc = dispatch_take_control(&options);
+    if (rc != RC_OK)
+        log_refusal(rc, "");
+}
+
+/* Reached when the program ends in exit(3) on a thread that went native. */
+__attribute__((destructor)) static void reheat_stop(void)
+{
+    if (options.control != CONTROL_OFF && stats.version && !dispatch_in_control())
+        housekeep_exit();
+}

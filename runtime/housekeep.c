@@ -1,0 +1,140 @@
+#include "runtime/housekeep.h"
+
+#include "fragcache/cache.h"
+#include "runtime/base/sys.h"
+#include "runtime/dispatch.h"
+#include "runtime/log.h"
+#include "runtime/sampler.h"
+#include "runtime/stats.h"
+
+#define WINDOW_SAMPLES 250u
+#define BAIL_WINDOWS 4
+#define BAIL_RUNTIME_PERCENT 40u
+#define BAIL_FRAGMENT_PERCENT 50u
+#define PUBLISH_SAMPLES 100u
+#define START_DISPATCHES 8u /* calls of housekeep() before sampling starts without a hot head */
+#define BURST_FACTOR 8u
+#define BURST_MIN 64u /* fragments in one window */
+
+static struct {
+    const struct options *options;
+    bool started;
+    uint32_t calls;
+    uint64_t window_fragment, window_runtime, window_total;
+    uint64_t since_publish;
+    int bad_windows;
+    uint64_t windows, emitted_at_window;
+    bool finished;
+} hk;
+
+void housekeep_init(const struct options *o) { hk.options = o; }
+
+static void sample_count(uint64_t pc)
+{
+    const struct code_region *r = code_region_find(pc);
+    struct fragment *f = r && pc >= r->fragments.start ? fc_at(pc) : NULL;
+    hk.window_total++;
+    if (f) {
+        f->samples++;
+        stats.samples_fragment++;
+        hk.window_fragment++;
+    } else if (r || maps_kind(app_pc(pc)) == MAP_SELF || !stats.bailout_reason) {
+        stats.samples_runtime++; /* under control whatever is not a fragment is the interpreter's cost */
+        hk.window_runtime++;
+    } else {
+        stats.samples_native++;
+    }
+}
+
+void housekeep_drain(void)
+{
+    uint64_t before = hk.window_total;
+    stats.samples_lost += sampler_drain(sample_count);
+    hk.since_publish += hk.window_total - before;
+}
+
+static void start_sampling(void)
+{
+    if (hk.started)
+        return;
+    hk.started = true;
+    stats.sampler = sampler_start(hk.options->rate);
+}
+
+void housekeep_hot(void) { start_sampling(); }
+
+static bool traces_pay(void)
+{
+    uint64_t total = hk.window_total, runtime = hk.window_runtime, fragment = hk.window_fragment;
+    bool bad = runtime * 100 > total * BAIL_RUNTIME_PERCENT && fragment * 100 < total * BAIL_FRAGMENT_PERCENT;
+    hk.bad_windows = bad ? hk.bad_windows + 1 : 0;
+    return hk.bad_windows < BAIL_WINDOWS;
+}
+
+/* Flushes when this window formed many times more traces than the windows before it did on average. */
+static void watch_phase(void)
+{
+    struct fc_stats s = fc_stats_get();
+    uint64_t now = s.emitted - hk.emitted_at_window;
+    uint64_t average = hk.windows ? hk.emitted_at_window / hk.windows : 0;
+    hk.emitted_at_window = s.emitted;
+    hk.windows++;
+    if (hk.windows > 8 && now > BURST_MIN && now > average * BURST_FACTOR && s.used * 2 > s.capacity)
+        dispatch_flush_fragments();
+}
+
+static void window_next(void) { hk.window_total = hk.window_runtime = hk.window_fragment = 0; }
+
+rc_t housekeep(void)
+{
+    if (!hk.started && ++hk.calls >= START_DISPATCHES)
+        start_sampling();
+    if (!sampler_pending())
+        return RC_OK;
+    housekeep_drain();
+    if (hk.since_publish >= PUBLISH_SAMPLES) {
+        hk.since_publish = 0;
+        stats_publish();
+    }
+    if (hk.window_total < WINDOW_SAMPLES)
+        return RC_OK;
+    bool pay = traces_pay();
+    watch_phase();
+    window_next();
+    return pay || !hk.options->bailout ? RC_OK : RC_LOW_RESIDENCY;
+}
+
+void housekeep_bailed(rc_t reason)
+{
+    housekeep_drain();
+    stats.bailout_reason = reason;
+    stats.bailout_cpu_ns = sys_clock_ns(2);
+    if (log_wants(0)) {
+        char line[200];
+        struct fmt f = fmt_on(line, sizeof line);
+        fmt_str(&f, "bail-out: ");
+        fmt_str(&f, proto_reason_text(reason));
+        log_line(line);
+    }
+    stats_publish();
+}
+
+void housekeep_forked(void)
+{
+    sampler_stop();
+    hk.started = false;
+    hk.calls = 0;
+    window_next();
+    for (struct fragment *f = fc_newest(); f; f = f->next)
+        f->samples = f->entries = 0;
+    stats_forked();
+}
+
+void housekeep_exit(void)
+{
+    if (hk.finished)
+        return;
+    hk.finished = true;
+    housekeep_drain();
+    stats_finish(hk.options);
+}

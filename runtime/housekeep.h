@@ -1,0 +1,26 @@
+/* What happens now and then on the controlled thread, between two blocks: samples are drained and counted,
+ * the stat page is published, and the policy decides whether traces pay.
+ *
+ *   HK-1  bail-out: after BAIL_WINDOWS windows in a row in which the runtime's own share of the samples was
+ *         large and the fragments' share small, the program goes native for good.
+ *   HK-2  phase change: when traces form much faster than they have on average and the cache is well filled,
+ *         the cache is flushed (Dynamo, section 6). */
+#ifndef REHEAT_HOUSEKEEP_H
+#define REHEAT_HOUSEKEEP_H
+
+#include "runtime/base/rc.h"
+#include "runtime/options.h"
+
+void housekeep_init(const struct options *o);
+/* Called every few hundred dispatches. A bail reason when the program should go native. */
+rc_t housekeep(void);
+/* The first trace is about to be recorded: start sampling. */
+void housekeep_hot(void);
+/* Counts the samples taken so far; before code addresses change meaning. */
+void housekeep_drain(void);
+void housekeep_bailed(rc_t reason);
+void housekeep_forked(void);
+/* The process is about to end. */
+void housekeep_exit(void);
+
+#endif

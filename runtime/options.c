@@ -1,0 +1,133 @@
+#include "runtime/options.h"
+
+#include "runtime/base/mem.h"
+
+enum option_type { TYPE_NUM, TYPE_SIZE, TYPE_ENUM, TYPE_STR };
+
+struct option {
+    const char *name;
+    enum option_type type;
+    size_t offset;
+    uint64_t default_, min, max;
+    const char *choices;
+};
+
+#define TYPE_OF_UNIT(unit) ((unit)[0] ? TYPE_SIZE : TYPE_NUM)
+static const struct option table[] = {
+#define OPT_NUM(name, field, def, min, max, unit, help)                                                      \
+    {#name, TYPE_OF_UNIT(unit), offsetof(struct options, field), def, min, max, NULL},
+#define OPT_ENUM(name, field, def, choices, help)                                                            \
+    {#name, TYPE_ENUM, offsetof(struct options, field), def, 0, 0, choices},
+#define OPT_STR(name, field, help) {#name, TYPE_STR, offsetof(struct options, field), 0, 0, 0, NULL},
+#include "runtime/options.def"
+#undef OPT_NUM
+#undef OPT_ENUM
+#undef OPT_STR
+};
+
+void options_default(struct options *o)
+{
+    mem_zero(o, sizeof *o);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (table[i].type != TYPE_STR)
+            *(uint64_t *)((char *)o + table[i].offset) = table[i].default_;
+}
+
+static bool parse_number(const char *v, size_t len, bool size, uint64_t *out)
+{
+    uint64_t n = 0;
+    size_t i = 0;
+    for (; i < len && v[i] >= '0' && v[i] <= '9'; i++) {
+        if (n > (UINT64_MAX - 9) / 10)
+            return false;
+        n = n * 10 + (uint64_t)(v[i] - '0');
+    }
+    if (i == 0)
+        return false;
+    if (size && i + 1 == len) {
+        int shift = v[i] == 'K' ? 10 : v[i] == 'M' ? 20 : v[i] == 'G' ? 30 : 0;
+        if (!shift || n > UINT64_MAX >> shift)
+            return false;
+        n <<= shift;
+        i++;
+    }
+    *out = n;
+    return i == len;
+}
+
+static bool span_equal(const char *a, const char *b, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (a[i] != b[i] || !b[i])
+            return false;
+    return true;
+}
+
+static bool parse_choice(const char *v, size_t len, const char *choices, uint64_t *out)
+{
+    uint64_t index = 0;
+    for (const char *c = choices; *c; index++) {
+        size_t n = 0;
+        while (c[n] && c[n] != '|')
+            n++;
+        if (n == len && span_equal(v, c, n)) {
+            *out = index;
+            return true;
+        }
+        c += n + (c[n] == '|');
+    }
+    return false;
+}
+
+static bool option_set(struct options *o, const struct option *opt, const char *v, size_t len)
+{
+    void *field = (char *)o + opt->offset;
+    uint64_t n = 0;
+    switch (opt->type) {
+    case TYPE_NUM:
+    case TYPE_SIZE:
+        if (!parse_number(v, len, opt->type == TYPE_SIZE, &n) || n < opt->min || n > opt->max)
+            return false;
+        break;
+    case TYPE_ENUM:
+        if (!parse_choice(v, len, opt->choices, &n))
+            return false;
+        break;
+    case TYPE_STR:
+        if (len >= OPTION_TEXT)
+            return false;
+        mem_copy(field, v, len);
+        ((char *)field)[len] = 0;
+        return true;
+    }
+    *(uint64_t *)field = n;
+    return true;
+}
+
+static const struct option *option_find(const char *name, size_t len)
+{
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (str_len(table[i].name) == len && span_equal(name, table[i].name, len))
+            return &table[i];
+    return NULL;
+}
+
+rc_t options_parse(struct options *o, const char *text, char bad[OPTION_TEXT])
+{
+    while (text && *text) {
+        size_t key = 0, all = 0;
+        while (text[key] && text[key] != '=' && text[key] != ',')
+            key++;
+        while (text[all] && text[all] != ',')
+            all++;
+        const struct option *opt = option_find(text, key);
+        if (all && (!opt || text[key] != '=' || !option_set(o, opt, text + key + 1, all - key - 1))) {
+            size_t n = all < OPTION_TEXT - 1 ? all : OPTION_TEXT - 1;
+            mem_copy(bad, text, n);
+            bad[n] = 0;
+            return RC_BAD_OPTION;
+        }
+        text += all + (text[all] == ',');
+    }
+    return RC_OK;
+}

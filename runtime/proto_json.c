@@ -1,0 +1,398 @@
+/* The report as JSON, and the names of the reasons.
+ *
+ * Compiled into the preload library and into the reheat program: no libc, no allocation, no floating point.
+ * Text is gathered on the stack, so `put` is called with pieces worth a system call.
+ * A live page changes while it is read: strings are bounded by their arrays, and indexes are checked.
+ */
+#include "runtime/proto.h"
+
+#include <stdbool.h>
+
+static const struct {
+    const char *name, *text;
+} reasons[] = {
+    {NULL, NULL}, /* RC_OK */
+#define REASON(id, level, text) {#id, text},
+#include "runtime/base/reasons.def"
+#undef REASON
+};
+
+#define REASON_COUNT (sizeof reasons / sizeof reasons[0])
+_Static_assert(REASON_COUNT <= PROTO_REASONS, "the stat page has a counter for every reason");
+
+const char *proto_reason_name(unsigned rc)
+{
+    return rc > 0 && rc < REASON_COUNT ? reasons[rc].name + sizeof "RC_" - 1 : NULL;
+}
+
+const char *proto_reason_text(unsigned rc)
+{
+    return rc < REASON_COUNT ? reasons[rc].text : NULL;
+}
+
+/* One member for each enumerated option: its choices. */
+static const struct {
+#define OPT_NUM(name, field, def, min, max, unit, help)
+#define OPT_ENUM(name, field, def, choices, help) const char *name;
+#define OPT_STR(name, field, help)
+#include "runtime/options.def"
+#undef OPT_ENUM
+} option_choices = {
+#define OPT_ENUM(name, field, def, choices, help) .name = choices,
+#include "runtime/options.def"
+#undef OPT_NUM
+#undef OPT_ENUM
+#undef OPT_STR
+};
+
+struct writer {
+    proto_put *put;
+    void *arg;
+    size_t used;
+    unsigned depth; /* of open objects and arrays; members of the outermost get a line each */
+    bool first;     /* no comma before the next member */
+    char text[512];
+};
+
+static void wr_flush(struct writer *w)
+{
+    if (w->used > 0)
+        w->put(w->arg, w->text, w->used);
+    w->used = 0;
+}
+
+static void wr_char(struct writer *w, char c)
+{
+    if (w->used == sizeof w->text)
+        wr_flush(w);
+    w->text[w->used++] = c;
+}
+
+static void wr_text(struct writer *w, const char *text)
+{
+    for (; *text; text++)
+        wr_char(w, *text);
+}
+
+static void wr_unsigned(struct writer *w, uint64_t n)
+{
+    char digits[20];
+    unsigned count = 0;
+    do
+        digits[count++] = (char)('0' + n % 10);
+    while (n /= 10);
+    while (count > 0)
+        wr_char(w, digits[--count]);
+}
+
+static void wr_hex(struct writer *w, uint64_t n, unsigned min_digits)
+{
+    unsigned digits = 16;
+    while (digits > min_digits && n >> (4 * (digits - 1)) == 0)
+        digits--;
+    while (digits-- > 0)
+        wr_char(w, "0123456789abcdef"[n >> (4 * digits) & 15]);
+}
+
+/* `digits` decimals of rest / whole, truncated, so that a share never reads higher than it is.
+ * Needs rest < whole <= UINT64_MAX / 10. */
+static void wr_decimals(struct writer *w, uint64_t rest, uint64_t whole, unsigned digits)
+{
+    while (digits-- > 0) {
+        rest *= 10;
+        wr_char(w, (char)('0' + rest / whole));
+        rest %= whole;
+    }
+}
+
+/* Length of the well-formed UTF-8 sequence of two or more bytes at s, or 0. (Unicode 15, table 3-7) */
+static unsigned utf8_length(const unsigned char *s, size_t left)
+{
+    unsigned length = s[0] < 0xc2 || s[0] > 0xf4 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    if (length == 0 || length > left)
+        return 0;
+    for (unsigned i = 1; i < length; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    bool surrogate = s[0] == 0xed && s[1] > 0x9f;
+    bool beyond = s[0] == 0xf4 && s[1] > 0x8f;
+    return overlong || surrogate || beyond ? 0 : length;
+}
+
+static void wr_escaped(struct writer *w, unsigned char byte)
+{
+    if (byte < 0x20 || byte >= 0x7f) {
+        wr_text(w, "\\u");
+        wr_hex(w, byte, 4);
+        return;
+    }
+    if (byte == '"' || byte == '\\')
+        wr_char(w, '\\');
+    wr_char(w, (char)byte);
+}
+
+/* Quoted; ends at the terminator or at `size`, whichever comes first. */
+static void wr_string(struct writer *w, const char *text, size_t size)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t length = 0;
+    while (length < size && s[length] != 0)
+        length++;
+    wr_char(w, '"');
+    for (size_t i = 0; i < length;) {
+        unsigned sequence = utf8_length(s + i, length - i);
+        if (sequence == 0)
+            wr_escaped(w, s[i++]);
+        for (; sequence > 0; sequence--)
+            wr_char(w, (char)s[i++]);
+    }
+    wr_char(w, '"');
+}
+
+static void js_separate(struct writer *w)
+{
+    if (!w->first)
+        wr_char(w, ',');
+    if (w->depth == 1)
+        wr_text(w, "\n  ");
+    else if (!w->first)
+        wr_char(w, ' ');
+    w->first = false;
+}
+
+static void js_key(struct writer *w, const char *key)
+{
+    js_separate(w);
+    wr_char(w, '"');
+    wr_text(w, key);
+    wr_text(w, "\": ");
+}
+
+static void js_open(struct writer *w, char bracket)
+{
+    wr_char(w, bracket);
+    w->depth++;
+    w->first = true;
+}
+
+static void js_close(struct writer *w, char bracket)
+{
+    wr_char(w, bracket);
+    w->depth--;
+    w->first = false;
+}
+
+static void js_object(struct writer *w, const char *key)
+{
+    js_key(w, key);
+    js_open(w, '{');
+}
+
+static void js_unsigned(struct writer *w, const char *key, uint64_t n)
+{
+    js_key(w, key);
+    wr_unsigned(w, n);
+}
+
+static void js_null(struct writer *w, const char *key)
+{
+    js_key(w, key);
+    wr_text(w, "null");
+}
+
+static void js_string(struct writer *w, const char *key, const char *text, size_t size)
+{
+    js_key(w, key);
+    if (text[0] != 0)
+        wr_string(w, text, size);
+    else
+        wr_text(w, "null");
+}
+
+static void js_seconds(struct writer *w, const char *key, uint64_t ns)
+{
+    js_key(w, key);
+    wr_unsigned(w, ns / 1000000000);
+    wr_char(w, '.');
+    wr_decimals(w, ns % 1000000000, 1000000000, 6);
+}
+
+/* The name in lower case, quoted. A page of a newer library may hold reasons that have no name here. */
+static void wr_reason(struct writer *w, unsigned rc)
+{
+    const char *name = proto_reason_name(rc);
+    wr_char(w, '"');
+    for (; name != NULL && *name; name++)
+        wr_char(w, *name >= 'A' && *name <= 'Z' ? (char)(*name - 'A' + 'a') : *name);
+    if (name == NULL) {
+        wr_text(w, "reason_");
+        wr_unsigned(w, rc);
+    }
+    wr_char(w, '"');
+}
+
+static void js_reason(struct writer *w, const char *key, unsigned rc)
+{
+    js_key(w, key);
+    if (rc != 0)
+        wr_reason(w, rc);
+    else
+        wr_text(w, "null");
+}
+
+/* Word number `index` of a |-separated list, or null. */
+static void js_choice(struct writer *w, const char *key, const char *choices, unsigned index)
+{
+    for (; index > 0 && *choices; choices++)
+        if (*choices == '|')
+            index--;
+    size_t length = 0;
+    while (choices[length] && choices[length] != '|')
+        length++;
+    js_string(w, key, choices, length);
+}
+
+static uint64_t add_saturated(uint64_t a, uint64_t b)
+{
+    return a + b < a ? UINT64_MAX : a + b;
+}
+
+static void js_residency(struct writer *w, const struct proto_page *page)
+{
+    uint64_t inside = page->samples_fragment, native = page->samples_native, own = page->samples_runtime;
+    /* Room for the sum of three and for the factor of ten; only absurd counts lose their low bits. */
+    for (; (inside | native | own) >> 58; own >>= 1) {
+        inside >>= 1;
+        native >>= 1;
+    }
+    uint64_t total = inside + native + own;
+    if (total == 0) {
+        js_null(w, "residency");
+        return;
+    }
+    js_key(w, "residency");
+    wr_unsigned(w, inside / total);
+    wr_char(w, '.');
+    wr_decimals(w, inside % total, total, 4);
+}
+
+static void js_samples(struct writer *w, const struct proto_page *page)
+{
+    uint64_t total = add_saturated(page->samples_fragment, page->samples_native);
+    js_object(w, "samples");
+    js_unsigned(w, "total", add_saturated(total, page->samples_runtime));
+    js_unsigned(w, "fragment", page->samples_fragment);
+    js_unsigned(w, "native", page->samples_native);
+    js_unsigned(w, "runtime", page->samples_runtime);
+    js_close(w, '}');
+}
+
+static void js_traces(struct writer *w, const struct proto_page *page)
+{
+    js_object(w, "traces");
+    js_unsigned(w, "recorded", page->traces_recorded);
+    js_object(w, "declined");
+    for (unsigned rc = 1; rc < PROTO_REASONS; rc++) {
+        uint64_t count = page->traces_declined[rc];
+        if (count == 0)
+            continue;
+        js_separate(w);
+        wr_reason(w, rc);
+        wr_text(w, ": ");
+        wr_unsigned(w, count);
+    }
+    js_close(w, '}');
+    js_close(w, '}');
+}
+
+static void js_bailout(struct writer *w, const struct proto_page *page)
+{
+    js_object(w, "bailout");
+    js_key(w, "happened");
+    wr_text(w, page->bailout_reason ? "true" : "false");
+    js_reason(w, "reason", page->bailout_reason);
+    if (page->bailout_reason)
+        js_seconds(w, "at_cpu_seconds", page->bailout_cpu_ns);
+    else
+        js_null(w, "at_cpu_seconds");
+    js_close(w, '}');
+}
+
+static void js_fragment(struct writer *w, const struct proto_fragment *f)
+{
+    js_separate(w);
+    wr_text(w, "\n    ");
+    js_open(w, '{');
+    js_unsigned(w, "id", f->id);
+    js_string(w, "module", f->module, sizeof f->module);
+    js_key(w, "offset");
+    wr_text(w, "\"0x");
+    wr_hex(w, f->offset, 1);
+    wr_char(w, '"');
+    js_string(w, "symbol", f->symbol, sizeof f->symbol);
+    js_choice(w, "kind", "loop|straight", f->kind);
+    js_unsigned(w, "insns_in", f->insns_in);
+    js_unsigned(w, "insns_out", f->insns_out);
+    js_unsigned(w, "bytes_in", f->bytes_in);
+    js_unsigned(w, "bytes_out", f->bytes_out);
+    js_unsigned(w, "samples", f->samples);
+    js_unsigned(w, "entries", f->entries);
+    js_choice(w, "state", "empty|live|retired", f->state);
+    js_null(w, "gain");
+    js_reason(w, "why", f->state == PROTO_FRAG_RETIRED ? f->why : 0);
+    js_close(w, '}');
+}
+
+static void js_counters(struct writer *w, const struct proto_page *page)
+{
+    js_object(w, "fragments");
+    js_unsigned(w, "live", page->fragments_live);
+    js_unsigned(w, "emitted", page->fragments_emitted);
+    js_unsigned(w, "retired", page->fragments_retired);
+    js_unsigned(w, "flushes", page->flushes);
+    js_close(w, '}');
+    js_unsigned(w, "links", page->links);
+    js_unsigned(w, "hooks", page->hooks);
+    js_object(w, "cache");
+    js_unsigned(w, "bytes", page->cache_used);
+    js_unsigned(w, "capacity", page->cache_capacity);
+    js_close(w, '}');
+}
+
+void proto_write_json(const struct proto_page *page, proto_put *put, void *arg)
+{
+    struct writer w;
+    w.put = put; /* not an initializer: it would clear the buffer through memset */
+    w.arg = arg;
+    w.used = w.depth = 0;
+    js_open(&w, '{');
+    js_string(&w, "version", REHEAT_VERSION, sizeof REHEAT_VERSION);
+    js_unsigned(&w, "pid", page->pid);
+    js_string(&w, "exe", page->exe, sizeof page->exe);
+    js_choice(&w, "control", option_choices.control, page->control);
+    js_seconds(&w, "cpu_seconds", page->cpu_ns);
+    js_seconds(&w, "runtime_seconds", page->runtime_ns);
+    js_residency(&w, page);
+    js_samples(&w, page);
+    js_traces(&w, page);
+    js_counters(&w, page);
+    js_bailout(&w, page);
+    js_key(&w, "top");
+    js_open(&w, '[');
+    for (size_t i = 0; i < PROTO_TOP; i++)
+        if (page->top[i].id != 0)
+            js_fragment(&w, &page->top[i]);
+    js_close(&w, ']');
+    js_unsigned(&w, "blocks", page->blocks);
+    js_unsigned(&w, "block_runs", page->block_runs);
+    js_unsigned(&w, "fragment_runs", page->fragment_runs);
+    js_unsigned(&w, "lookup_misses", page->lookup_misses);
+    js_object(&w, "insns");
+    js_unsigned(&w, "in", page->insns_in);
+    js_unsigned(&w, "out", page->insns_out);
+    js_close(&w, '}');
+    js_choice(&w, "sampler", "none|perf_hw|perf_clock|timer", page->sampler);
+    wr_text(&w, "\n}\n");
+    wr_flush(&w);
+}

@@ -1,0 +1,234 @@
+#include "runtime/stats.h"
+
+#include <asm/fcntl.h>
+#include <linux/mman.h>
+
+#include "fragcache/cache.h"
+#include "runtime/base/fmt.h"
+#include "runtime/base/maps.h"
+#include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
+#include "runtime/symbol.h"
+#include "tracer/block.h"
+
+#define CLOCK_PROCESS 2 /* CLOCK_PROCESS_CPUTIME_ID */
+#define AT_FDCWD_ (-100)
+#define PUT_BYTES 8192
+
+struct proto_page stats;
+static struct proto_page *shared; /* of this process; NULL: not created */
+
+static void exe_read(char *out, size_t cap)
+{
+    long n = sys_call3(__NR_readlink, "/proc/self/exe", out, cap - 1);
+    out[n > 0 ? n : 0] = 0;
+}
+
+void stats_init(const struct options *o)
+{
+    stats.version = PROTO_VERSION;
+    stats.bytes = sizeof stats;
+    stats.control = (uint32_t)o->control;
+    stats.cache_capacity = o->cache_bytes;
+    stats.running = 1;
+}
+
+void stats_declined(rc_t reason)
+{
+    if (reason < PROTO_REASONS)
+        stats.traces_declined[reason]++;
+}
+
+static void page_path(char *out, size_t cap, long pid)
+{
+    struct fmt f = fmt_on(out, cap);
+    fmt_str(&f, "/dev/shm/reheat-"); /* PROTO_DIR_FORMAT */
+    fmt_dec(&f, sys_call3(__NR_geteuid, 0, 0, 0));
+    if (pid) {
+        fmt_char(&f, '/');
+        fmt_dec(&f, pid);
+    }
+}
+
+/* A page left by an earlier process of the same number is replaced, never written to. */
+static void page_create(void)
+{
+    char path[64];
+    page_path(path, sizeof path, 0);
+    (void)sys_call3(__NR_mkdir, path, 0700, 0);
+    page_path(path, sizeof path, stats.pid);
+    (void)sys_call3(__NR_unlink, path, 0, 0);
+    long fd = sys_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return;
+    if (sys_call3(__NR_ftruncate, fd, sizeof stats, 0) == 0) {
+        void *p = sys_mmap(NULL, sizeof stats, PROT_READ | PROT_WRITE, MAP_SHARED, (int)fd, 0);
+        if (!sys_failed(p))
+            shared = p;
+    }
+    (void)sys_close(fd);
+}
+
+static void fragment_describe(struct proto_fragment *out, const struct fragment *f)
+{
+    mem_zero(out, sizeof *out);
+    out->id = f->id;
+    out->state = f->live ? PROTO_FRAG_LIVE : PROTO_FRAG_RETIRED;
+    out->kind = f->loop ? PROTO_KIND_LOOP : PROTO_KIND_STRAIGHT;
+    out->insns_in = f->insns_in;
+    out->insns_out = f->insns_out;
+    out->bytes_in = f->bytes_in;
+    out->bytes_out = f->len;
+    out->samples = f->samples;
+    out->entries = f->entries;
+    const struct map_range *r = maps_find(f->tag);
+    if (r) {
+        out->offset = f->tag.v - r->start + r->file_offset;
+        str_copy(out->module, str_base(r->path), sizeof out->module);
+    }
+    symbol_find(f->tag, out->symbol, sizeof out->symbol);
+}
+
+static bool hotter(const struct fragment *a, const struct fragment *b)
+{
+    return a->samples != b->samples ? a->samples > b->samples : a->entries > b->entries;
+}
+
+/* The hottest fragments, by insertion into a short list. */
+static void top_gather(void)
+{
+    static const struct fragment *top[PROTO_TOP];
+    int n = 0;
+    for (const struct fragment *f = fc_newest(); f; f = f->next) {
+        if (n == PROTO_TOP && !hotter(f, top[n - 1]))
+            continue;
+        int i = n < PROTO_TOP ? n++ : n - 1;
+        for (; i > 0 && hotter(f, top[i - 1]); i--)
+            top[i] = top[i - 1];
+        top[i] = f;
+    }
+    mem_zero(stats.top, sizeof stats.top);
+    for (int i = 0; i < n; i++)
+        fragment_describe(&stats.top[i], top[i]);
+}
+
+static void gather(void)
+{
+    struct fc_stats s = fc_stats_get();
+    stats.fragments_live = s.live;
+    stats.fragments_emitted = s.emitted;
+    stats.fragments_retired = s.retired;
+    stats.flushes = s.flushes;
+    stats.links = s.links;
+    stats.cache_used = s.used;
+    stats.insns_in = s.insns_in;
+    stats.insns_out = s.insns_out;
+    stats.blocks = block_stats_get().blocks;
+    stats.cpu_ns = sys_clock_ns(CLOCK_PROCESS);
+    uint64_t samples = stats.samples_fragment + stats.samples_native + stats.samples_runtime;
+    stats.runtime_ns = samples ? stats.cpu_ns / samples * stats.samples_runtime : 0;
+}
+
+static void copy_to_shared(void)
+{
+    if (!shared)
+        page_create();
+    if (!shared)
+        return;
+    struct proto_page *from = &stats;
+    from->magic = shared->magic; /* PROTO-1: set after all else */
+    mem_copy(shared, from, sizeof *from);
+    __atomic_store_n(&shared->magic, PROTO_MAGIC, __ATOMIC_RELEASE);
+}
+
+static void own_page(void)
+{
+    uint32_t pid = (uint32_t)sys_getpid();
+    if (stats.pid == pid)
+        return;
+    if (stats.pid) /* forked where we did not see it: STAT-2 */
+        shared = NULL;
+    stats.pid = pid;
+    if (!stats.exe[0])
+        exe_read(stats.exe, sizeof stats.exe);
+}
+
+void stats_publish(void)
+{
+    own_page();
+    gather();
+    if (stats.bailout_reason == RC_OK || !stats.top[0].id)
+        top_gather();
+    copy_to_shared();
+}
+
+void stats_forked(void)
+{
+    struct options o = {.control = stats.control, .cache_bytes = stats.cache_capacity};
+    char exe[PROTO_PATH];
+    str_copy(exe, stats.exe, sizeof exe);
+    mem_zero(&stats, sizeof stats);
+    stats_init(&o);
+    str_copy(stats.exe, exe, sizeof stats.exe);
+    if (shared)
+        (void)sys_munmap(shared, sizeof stats);
+    shared = NULL;
+}
+
+struct json_file {
+    long fd;
+    size_t len;
+    char buf[PUT_BYTES];
+};
+
+static void json_flush(struct json_file *j)
+{
+    for (size_t done = 0; done < j->len;) {
+        long n = sys_write(j->fd, j->buf + done, j->len - done);
+        if (n <= 0)
+            break;
+        done += (size_t)n;
+    }
+    j->len = 0;
+}
+
+static void json_put(void *arg, const char *text, size_t len)
+{
+    struct json_file *j = arg;
+    for (size_t i = 0; i < len; i++) {
+        if (j->len == sizeof j->buf)
+            json_flush(j);
+        j->buf[j->len++] = text[i];
+    }
+}
+
+static void json_write(const char *pattern)
+{
+    static struct json_file j;
+    char path[OPTION_TEXT + 32];
+    struct fmt f = fmt_on(path, sizeof path);
+    fmt_path(&f, pattern, stats.pid);
+    j.fd = sys_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (j.fd < 0)
+        return;
+    proto_write_json(&stats, json_put, &j);
+    json_flush(&j);
+    (void)sys_close(j.fd);
+}
+
+void stats_finish(const struct options *o)
+{
+    bool hot = fc_stats_get().emitted || shared || stats.bailout_reason;
+    own_page();
+    stats.running = 0;
+    if (hot) {
+        stats_publish();
+        char path[64];
+        page_path(path, sizeof path, stats.pid);
+        (void)sys_call6(__NR_utimensat, AT_FDCWD_, (long)path, 0, 0, 0, 0); /* its age counts from here */
+    } else {
+        gather();
+    }
+    if (o->stats_path[0])
+        json_write(o->stats_path);
+}

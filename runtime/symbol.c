@@ -1,0 +1,91 @@
+#include "runtime/symbol.h"
+
+#include <elf.h>
+
+#include "runtime/base/maps.h"
+#include "runtime/base/mem.h"
+
+struct tables {
+    const Elf64_Sym *symbols;
+    const char *strings;
+    const uint32_t *gnu_hash;
+};
+
+/* Addresses in a loaded module's dynamic section are relocated by glibc, but not by every loader. */
+static uint64_t dynamic_address(uint64_t bias, uint64_t v) { return v < bias ? v + bias : v; }
+
+static bool tables_find(uint64_t base, struct tables *t, uint64_t *bias)
+{
+    const Elf64_Ehdr *eh = (const Elf64_Ehdr *)base;
+    if (eh->e_ident[0] != 0x7f || eh->e_ident[1] != 'E' || eh->e_ident[4] != ELFCLASS64)
+        return false;
+    const Elf64_Phdr *ph = (const Elf64_Phdr *)(base + eh->e_phoff);
+    const Elf64_Phdr *dynamic = NULL;
+    *bias = base;
+    bool first = true;
+    for (int i = 0; i < eh->e_phnum; i++) {
+        if (ph[i].p_type == PT_LOAD && first) {
+            *bias = base - ph[i].p_vaddr;
+            first = false;
+        }
+        if (ph[i].p_type == PT_DYNAMIC)
+            dynamic = &ph[i];
+    }
+    if (!dynamic)
+        return false;
+    for (const Elf64_Dyn *d = (const Elf64_Dyn *)(*bias + dynamic->p_vaddr); d->d_tag != DT_NULL; d++) {
+        if (d->d_tag == DT_SYMTAB)
+            t->symbols = (const Elf64_Sym *)dynamic_address(*bias, d->d_un.d_ptr);
+        else if (d->d_tag == DT_STRTAB)
+            t->strings = (const char *)dynamic_address(*bias, d->d_un.d_ptr);
+        else if (d->d_tag == DT_GNU_HASH)
+            t->gnu_hash = (const uint32_t *)dynamic_address(*bias, d->d_un.d_ptr);
+    }
+    return t->symbols && t->strings && t->gnu_hash;
+}
+
+/* Defined symbols lie after the first hashed one; the last ends the longest chain. */
+static uint32_t symbols_end(const uint32_t *h)
+{
+    uint32_t buckets = h[0], first = h[1], bloom = h[2], last = 0;
+    const uint32_t *bucket = h + 4 + bloom * 2, *chain = bucket + buckets;
+    for (uint32_t i = 0; i < buckets; i++)
+        if (bucket[i] > last)
+            last = bucket[i];
+    if (last < first)
+        return first;
+    while (!(chain[last - first] & 1))
+        last++;
+    return last + 1;
+}
+
+/* Start of the module's first mapping: where its ELF header is. Text is mapped after it, at the same distance
+ * as in the file for every linker in use. */
+static uint64_t module_base(const struct map_range *r)
+{
+    return r->file_offset <= r->start ? r->start - r->file_offset : 0;
+}
+
+uint64_t symbol_find(struct app_pc pc, char *name, size_t cap)
+{
+    name[0] = 0;
+    const struct map_range *r = maps_find(pc);
+    if (!r || (r->kind != MAP_TEXT && r->kind != MAP_LOADER))
+        return 0;
+    struct tables t = {0};
+    uint64_t bias = 0;
+    if (!tables_find(module_base(r), &t, &bias))
+        return 0;
+    uint64_t best = 0;
+    for (uint32_t i = t.gnu_hash[1], end = symbols_end(t.gnu_hash); i < end; i++) {
+        const Elf64_Sym *s = &t.symbols[i];
+        unsigned type = ELF64_ST_TYPE(s->st_info);
+        uint64_t at = bias + s->st_value;
+        bool inside = pc.v >= at && (pc.v < at + s->st_size || !s->st_size);
+        if ((type == STT_FUNC || type == STT_GNU_IFUNC) && s->st_shndx != SHN_UNDEF && inside && at > best) {
+            best = at;
+            str_copy(name, t.strings + s->st_name, cap);
+        }
+    }
+    return best ? pc.v - best : 0;
+}

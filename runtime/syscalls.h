@@ -1,0 +1,27 @@
+/* What the dispatcher must know about a system call the program makes: which child runs where, which code
+ * goes stale, and when the process ends. Linux x86-64 numbering. */
+#ifndef REHEAT_SYSCALLS_H
+#define REHEAT_SYSCALLS_H
+
+#include "runtime/base/context.h"
+#include "runtime/base/rc.h"
+
+enum syscall_action {
+    SYSCALL_RUN, /* as it is */
+    SYSCALL_CLONE, /* a child that shares memory goes on natively */
+    SYSCALL_EXIT, /* the process ends: publish, then run */
+    SYSCALL_NATIVE /* not possible under control: give the thread back first */
+};
+
+enum syscall_effect {
+    EFFECT_NONE,
+    EFFECT_FORKED, /* we are the child, with memory of our own */
+    EFFECT_CODE_GONE /* mapped code may have changed */
+};
+
+/* Registers as they are before the instruction. */
+enum syscall_action syscall_before(const struct cpu_ctx *ctx);
+/* `before`: registers before; `ret`: the kernel's answer. */
+enum syscall_effect syscall_after(const struct cpu_ctx *before, int64_t ret);
+
+#endif

@@ -1,0 +1,72 @@
+/* The assembler: the only place with opcode bytes. Appends to a buffer whose first byte will lie at
+ * `origin`; a full buffer sets `overflow` and drops what follows, so callers check once, at the end.
+ *
+ *   ASM-1  nothing here changes flags unless its comment says so. */
+#ifndef REHEAT_ASM_H
+#define REHEAT_ASM_H
+
+#include "runtime/base/types.h"
+#include "tracer/decode.h"
+
+struct asm_buf {
+    uint8_t *bytes;
+    size_t len, cap;
+    uint64_t origin; /* address of bytes[0] once written */
+    bool overflow; /* out of space, or a branch that does not reach */
+};
+
+static inline struct asm_buf asm_on(void *bytes, size_t cap, struct cache_pc origin)
+{
+    return (struct asm_buf){bytes, 0, cap, origin.v, false};
+}
+static inline struct cache_pc asm_here(const struct asm_buf *a) { return cache_pc(a->origin + a->len); }
+
+void asm_bytes(struct asm_buf *a, const void *bytes, size_t len);
+void asm_u64(struct asm_buf *a, uint64_t v);
+void asm_align(struct asm_buf *a, unsigned to); /* with nops, to a multiple of a power of two */
+
+void asm_jmp(struct asm_buf *a, uint64_t to); /* jmp rel32, 5 bytes */
+void asm_jcc(struct asm_buf *a, unsigned cc, uint64_t to); /* jcc rel32, 6 bytes */
+void asm_jmp_mem(struct asm_buf *a, uint64_t pointer_at); /* jmp [rip+d], 6 bytes */
+void asm_jmp_reg(struct asm_buf *a, unsigned reg); /* jmp reg; reg is one of the low eight */
+void asm_jmp_slot(struct asm_buf *a, int32_t slot); /* jmp fs:[slot] */
+void asm_jmp_table_rcx(struct asm_buf *a, uint32_t table); /* jmp [table + rcx*8] */
+void asm_loop_op(struct asm_buf *a, unsigned loop_op, int8_t rel8); /* loopne loope loop jrcxz jecxz */
+#define ASM_LOOP_OP_BYTES(op) ((op) == 4 ? 3u : 2u)
+
+void asm_store_slot(struct asm_buf *a, int32_t slot, unsigned reg); /* mov fs:[slot], reg */
+void asm_load_slot(struct asm_buf *a, unsigned reg, int32_t slot); /* mov reg, fs:[slot] */
+void asm_store_slot_imm32(struct asm_buf *a, int32_t slot, uint32_t v); /* mov dword fs:[slot], v; 12 bytes */
+
+void asm_mov_imm64(struct asm_buf *a, unsigned reg, uint64_t v); /* shortest form that sets all 64 bits */
+void asm_mov_reg(struct asm_buf *a, unsigned to, unsigned from);
+void asm_load(struct asm_buf *a, unsigned to, unsigned base, int32_t disp); /* mov to, [base+disp] */
+void asm_store(struct asm_buf *a, unsigned base, int32_t disp, unsigned from); /* mov [base+disp], from */
+void asm_lea(struct asm_buf *a, unsigned to, unsigned base, int32_t disp); /* lea to, [base+disp] */
+void asm_lea_sum(struct asm_buf *a, unsigned to, unsigned base, unsigned index); /* lea to, [base+index] */
+void asm_movzx16(struct asm_buf *a, unsigned to, unsigned from); /* movzx to32, from16 */
+void asm_push_mem(struct asm_buf *a, uint64_t constant_at); /* push qword [rip+d], 6 bytes */
+
+void asm_pushfq(struct asm_buf *a);
+void asm_pop_mem(struct asm_buf *a, unsigned base, int32_t disp); /* pop qword [base+disp] */
+void asm_cld(struct asm_buf *a);
+void asm_popfq(struct asm_buf *a);
+void asm_push_base(struct asm_buf *a, unsigned base, int32_t disp); /* push qword [base+disp] */
+void asm_ret(struct asm_buf *a);
+void asm_push(struct asm_buf *a, unsigned reg);
+void asm_pop(struct asm_buf *a, unsigned reg);
+/* Sets the six status flags from the rflags image in eax; clobbers rax, rcx. */
+void asm_flags_from_eax(struct asm_buf *a);
+/* test eax, mask; changes flags. */
+void asm_test_eax(struct asm_buf *a, uint32_t mask);
+
+/* mov to, <the memory or register operand of an indirect jmp or call>. The operand must not be rip-relative
+ * and, where it uses rsp, rsp must have its native value. False when it cannot be expressed. */
+bool asm_load_branch_operand(struct asm_buf *a, unsigned to, const struct insn *branch);
+
+/* Copies an instruction that lies at in->pc to here. A rip-relative operand is redirected; one out of reach
+ * goes through a scratch register spilled in fs:[spill]. RC_NO_SCRATCH when there is none. Writes the number
+ * of instructions emitted to *count. */
+rc_t asm_copy_insn(struct asm_buf *a, const struct insn *in, int32_t spill, unsigned *count);
+
+#endif

@@ -1,0 +1,247 @@
+#include "tracer/block.h"
+
+#include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
+#include "tracer/asm.h"
+#include "tracer/stubs.h"
+
+#define BUCKETS (1u << 16)
+#define MAX_INSNS 64
+#define MAX_CODE 4096u /* bytes of one copy; the worst instruction grows to 40 */
+#define ARENA_LIMIT (96u << 20)
+
+static struct block **buckets;
+static struct arena arena = {.limit = ARENA_LIMIT};
+static struct block_stats stats;
+
+static uint32_t bucket_of(struct app_pc pc) { return (uint32_t)((pc.v * 0x9e3779b97f4a7c15ULL) >> 48); }
+
+struct block *block_find(struct app_pc pc)
+{
+    if (!buckets)
+        return NULL;
+    struct block *b = buckets[bucket_of(pc)];
+    while (b && b->pc.v != pc.v)
+        b = b->chain;
+    return b;
+}
+
+bool block_full(void)
+{
+    if (arena.used > ARENA_LIMIT - (2u << 20))
+        return true;
+    for (int i = 0; i < code_region_count(); i++) {
+        const struct code_region *r = code_region_get(i);
+        if (r->blocks.end - r->blocks.next < 4 * MAX_CODE)
+            return true;
+    }
+    return false;
+}
+
+void block_flush(void)
+{
+    if (buckets)
+        mem_zero(buckets, BUCKETS * sizeof *buckets);
+    arena_reset(&arena);
+    for (int i = 0; i < code_region_count(); i++)
+        code_region_get(i)->blocks.next = code_region_get(i)->blocks.start;
+    stats.flushes++;
+}
+
+void block_each(void (*fn)(struct block *))
+{
+    for (uint32_t i = 0; buckets && i < BUCKETS; i++)
+        for (struct block *b = buckets[i]; b; b = b->chain)
+            fn(b);
+}
+
+struct block_stats block_stats_get(void) { return stats; }
+
+/* slots.target = operand, with rcx kept. */
+static bool emit_indirect(struct asm_buf *a, const struct insn *t)
+{
+    asm_store_slot(a, SLOT(spill0), R_RCX);
+    if (t->kind == IK_RET)
+        asm_load(a, R_RCX, R_RSP, 0);
+    else if (!asm_load_branch_operand(a, R_RCX, t))
+        return false;
+    asm_store_slot(a, SLOT(target), R_RCX);
+    asm_load_slot(a, R_RCX, SLOT(spill0));
+    if (t->kind == IK_RET)
+        asm_lea(a, R_RSP, R_RSP, 8 + t->imm);
+    return true;
+}
+
+static void emit_leave(struct asm_buf *a, const struct code_region *r)
+{
+    asm_store_slot_imm32(a, SLOT(exit_id), EXIT_BLOCK);
+    asm_jmp(a, r->leave.v);
+}
+
+/* A push of the return address: aimed at a constant placed after the code, patched when that is known. */
+struct pending_push {
+    size_t at;
+    bool used;
+};
+
+static void emit_push_return(struct asm_buf *a, struct pending_push *p)
+{
+    p->at = a->len;
+    p->used = true;
+    asm_push_mem(a, asm_here(a).v);
+}
+
+static void emit_constants(struct asm_buf *a, const struct pending_push *p, struct app_pc next)
+{
+    if (!p->used)
+        return;
+    asm_align(a, 8);
+    uint64_t constant = asm_here(a).v;
+    asm_u64(a, next.v);
+    struct asm_buf patch = asm_on(a->bytes + p->at, 6, cache_pc(a->origin + p->at));
+    asm_push_mem(&patch, constant);
+}
+
+/* syscall; a child that shares our memory goes on natively, with rcx as the kernel would have left it. */
+static void emit_syscall_clone(struct asm_buf *a, const struct insn *t, const struct code_region *r)
+{
+    uint64_t next = t->pc.v + t->len;
+    asm_bytes(a, t->bytes, t->len);
+    asm_mov_reg(a, R_RCX, R_RAX);
+    size_t at = a->len;
+    asm_loop_op(a, 3, 0); /* jrcxz child */
+    asm_mov_imm64(a, R_RCX, next);
+    emit_leave(a, r);
+    a->bytes[at + 1] = (uint8_t)(a->len - at - 2);
+    asm_mov_imm64(a, R_RCX, next);
+    asm_jmp_reg(a, R_RCX);
+}
+
+static rc_t emit_block(struct block *b, const struct insn *in, int n, struct code_region *r)
+{
+    uint8_t buf[MAX_CODE];
+    struct asm_buf a = asm_on(buf, sizeof buf, cache_pc(r->blocks.next));
+    const struct insn *t = insn_ends_block(&in[n - 1]) ? &in[n - 1] : NULL;
+    int body = t ? n - 1 : n;
+    struct pending_push push = {0};
+    for (int i = 0; i < body; i++) {
+        unsigned count;
+        TRY(asm_copy_insn(&a, &in[i], SLOT(spill0), &count));
+    }
+    if (t && (t->kind == IK_RET || t->kind == IK_JMP_IND || t->kind == IK_CALL_IND))
+        if (!emit_indirect(&a, t))
+            return RC_UNSUPPORTED;
+    if (t && (t->kind == IK_CALL || t->kind == IK_CALL_IND))
+        emit_push_return(&a, &push);
+    if (t && t->kind == IK_SYSCALL) {
+        asm_bytes(&a, t->bytes, t->len);
+        asm_mov_imm64(&a, R_RCX, t->pc.v + t->len);
+    }
+    if (a.len == 0)
+        return RC_OK; /* only a direct branch: nothing to execute */
+    emit_leave(&a, r);
+    emit_constants(&a, &push, b->next);
+    b->code = cache_pc(a.origin);
+    if (t && t->kind == IK_SYSCALL) {
+        b->code_clone = asm_here(&a);
+        emit_syscall_clone(&a, t, r);
+    }
+    asm_align(&a, 16);
+    if (a.overflow || a.len > r->blocks.end - r->blocks.next)
+        return RC_NO_MEMORY;
+    TRY(code_stage(b->code, buf, a.len));
+    r->blocks.next += a.len;
+    return RC_OK;
+}
+
+static void block_link(struct block *b)
+{
+    uint32_t i = bucket_of(b->pc);
+    b->chain = buckets[i];
+    buckets[i] = b;
+    stats.blocks++;
+}
+
+static void block_unlink(struct block *b)
+{
+    struct block **p = &buckets[bucket_of(b->pc)];
+    while (*p && *p != b)
+        p = &(*p)->chain;
+    if (*p)
+        *p = b->chain;
+}
+
+/* Cuts the run so that a system call or a strange instruction stands alone: whoever dispatches must see the
+ * registers before it. */
+static int cut_run(const struct insn *in, int n)
+{
+    const struct insn *last = &in[n - 1];
+    bool alone = last->kind == IK_SYSCALL || last->kind == IK_STRANGE || last->kind == IK_XBEGIN;
+    return alone && n > 1 ? n - 1 : n;
+}
+
+static rc_t block_make(struct app_pc pc, struct block **out)
+{
+    struct insn in[MAX_INSNS];
+    TRY(decode_init());
+    if (!buckets && !(buckets = mem_map(BUCKETS * sizeof *buckets)))
+        return RC_NO_MEMORY;
+    struct block *b = arena_alloc(&arena, sizeof *b);
+    if (!b)
+        return RC_NO_MEMORY;
+    b->pc = b->next = pc;
+    b->kind = IK_STRANGE;
+    *out = b;
+    const struct map_range *range = maps_find(pc);
+    if (!range) {
+        block_link(b);
+        return RC_OK;
+    }
+    b->map_kind = (uint8_t)range->kind;
+    struct code_region *r;
+    TRY(stubs_region(pc, &r));
+    int n = cut_run(in, decode_run(pc, range->end, in, MAX_INSNS));
+    const struct insn *last = &in[n - 1];
+    b->insns = (uint16_t)n;
+    b->next = app_pc(last->pc.v + last->len);
+    b->kind = last->kind;
+    b->cc = last->cc;
+    b->loop_op = last->loop_op;
+    b->target = last->target;
+    block_link(b);
+    if (b->kind == IK_STRANGE)
+        return RC_OK;
+    if (b->map_kind == MAP_VOLATILE) {
+        size_t len = b->next.v - pc.v;
+        uint8_t *source = arena_alloc(&arena, len);
+        if (!source)
+            return RC_NO_MEMORY;
+        b->source = mem_copy(source, (const void *)pc.v, len);
+    }
+    rc_t rc = emit_block(b, in, n, r);
+    if (rc == RC_NO_SCRATCH || rc == RC_UNSUPPORTED) {
+        b->kind = IK_STRANGE;
+        return RC_OK;
+    }
+    TRY(rc);
+    return code_commit();
+}
+
+static bool source_unchanged(const struct block *b)
+{
+    return mem_compare(b->source, (const void *)b->pc.v, b->next.v - b->pc.v) == 0;
+}
+
+rc_t block_get(struct app_pc pc, struct block **out)
+{
+    struct block *b = block_find(pc);
+    if (b && b->source && !source_unchanged(b)) {
+        block_unlink(b);
+        b = NULL;
+    }
+    if (b) {
+        *out = b;
+        return RC_OK;
+    }
+    return block_make(pc, out);
+}

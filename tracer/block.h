@@ -1,0 +1,66 @@
+/* Copies of basic blocks: what the interpreter steps by.
+ *
+ *   +-----------------------------------------------+
+ *   | the block's plain instructions, relocated      |
+ *   | the terminator's memory part, if it has one:   |
+ *   |   call: push [return address]                  |
+ *   |   indirect: slots.target = operand             |
+ *   |   ret: slots.target = [rsp]; rsp += 8 + imm    |
+ *   |   syscall: syscall; rcx = the address after it |
+ *   | slots.exit_id = EXIT_BLOCK; jmp leave          |
+ *   | constants                                      |
+ *   +-----------------------------------------------+
+ *
+ * Where control goes is computed in C (interp.h). Everything that touches the program's memory is done by
+ * the copy, so a fault happens in code that maps to the faulting instruction.
+ *
+ *   BLK-1  a block of text that cannot change (MAP_TEXT and the like) equals its source until maps change.
+ *   BLK-2  a block of text that can change is compared with its source before every run.
+ *
+ * One controlled thread. Fails with bail reasons only; a pc that cannot be run is a block of kind IK_STRANGE. */
+#ifndef REHEAT_BLOCK_H
+#define REHEAT_BLOCK_H
+
+#include "runtime/base/codemem.h"
+#include "runtime/base/maps.h"
+#include "tracer/decode.h"
+
+struct fragment;
+
+struct block {
+    struct app_pc pc, next; /* next: the address after its last instruction */
+    uint64_t target; /* direct branches */
+    struct cache_pc code; /* v == 0: nothing to execute */
+    struct cache_pc code_clone; /* IK_SYSCALL: same, but a child (rax == 0) continues natively */
+    struct block *chain; /* hash chain */
+    struct block *succ[2]; /* last successor: [0] fall through, [1] taken or indirect */
+    struct fragment *fragment; /* the fragment whose tag is pc */
+    const uint8_t *source; /* BLK-2: bytes when it was copied; NULL when text cannot change */
+    uint64_t last_target; /* indirect terminators */
+    uint32_t target_changes, target_runs;
+    uint32_t heat; /* times reached as a head candidate */
+    uint16_t insns; /* with the terminator */
+    uint8_t kind; /* enum insn_kind of the terminator; IK_PLAIN: cut at the size limit */
+    uint8_t cc, loop_op;
+    uint8_t map_kind; /* enum map_kind of its text */
+    uint8_t declined; /* rc_t of the last declined trace that started here; 0: none */
+};
+
+struct block_stats {
+    uint64_t blocks, flushes;
+};
+
+/* The block that starts at pc, copied at the first call. The result may be of kind IK_STRANGE: it must run
+ * natively. RC_NO_MEMORY, RC_CODE_WRITE. The pointer holds until block_flush. */
+rc_t block_get(struct app_pc pc, struct block **out);
+/* The block if it is known, else NULL. */
+struct block *block_find(struct app_pc pc);
+/* Forgets all blocks; any copy becomes invalid. */
+void block_flush(void);
+/* True when the next block_get may need room that only a flush can make. */
+bool block_full(void);
+/* Calls fn for each known block. */
+void block_each(void (*fn)(struct block *));
+struct block_stats block_stats_get(void);
+
+#endif

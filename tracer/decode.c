@@ -1,0 +1,331 @@
+#include "tracer/decode.h"
+
+#include <Zydis/Zydis.h>
+
+#include "runtime/base/mem.h"
+#include "tracer/zyload.h"
+
+/* The three entry points, linked in the hosted build and looked up in the loaded library otherwise. */
+static struct {
+    ZyanStatus (*init)(ZydisDecoder *, ZydisMachineMode, ZydisStackWidth);
+    ZyanStatus (*decode)(const ZydisDecoder *, const void *, ZyanUSize, ZydisDecodedInstruction *,
+                         ZydisDecodedOperand *);
+} zydis;
+static ZydisDecoder decoder;
+static bool ready;
+
+#ifdef REHEAT_HOSTED
+static rc_t zydis_bind(void)
+{
+    zydis.init = ZydisDecoderInit;
+    zydis.decode = ZydisDecoderDecodeFull;
+    return RC_OK;
+}
+static void gated(void (*fn)(void *), void *arg) { fn(arg); }
+#else
+static rc_t zydis_bind(void)
+{
+    struct zy_module m;
+    TRY(zy_load(REHEAT_ZYDIS_PATH, &m));
+    zydis.init = zy_symbol(&m, "ZydisDecoderInit");
+    zydis.decode = zy_symbol(&m, "ZydisDecoderDecodeFull");
+    return zydis.init && zydis.decode ? RC_OK : RC_NO_DECODER;
+}
+REH_HIDDEN void gate_call(void (*fn)(void *), void *arg, void *area);
+static _Alignas(64) uint8_t gate_area[576];
+static void gated(void (*fn)(void *), void *arg) { gate_call(fn, arg, gate_area); }
+#endif
+
+static void init_gated(void *arg)
+{
+    (void)arg;
+    ready = ZYAN_SUCCESS(zydis.init(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64));
+}
+
+rc_t decode_init(void)
+{
+    if (ready)
+        return RC_OK;
+    TRY(zydis_bind());
+    gated(init_gated, NULL);
+    return ready ? RC_OK : RC_NO_DECODER;
+}
+
+/* The general register that contains r, or R_NONE. */
+static uint8_t gpr_of(ZydisRegister r)
+{
+    if (r >= ZYDIS_REGISTER_RAX && r <= ZYDIS_REGISTER_R15)
+        return (uint8_t)(r - ZYDIS_REGISTER_RAX);
+    if (r >= ZYDIS_REGISTER_EAX && r <= ZYDIS_REGISTER_R15D)
+        return (uint8_t)(r - ZYDIS_REGISTER_EAX);
+    if (r >= ZYDIS_REGISTER_AX && r <= ZYDIS_REGISTER_R15W)
+        return (uint8_t)(r - ZYDIS_REGISTER_AX);
+    if (r >= ZYDIS_REGISTER_AL && r <= ZYDIS_REGISTER_BL)
+        return (uint8_t)(r - ZYDIS_REGISTER_AL);
+    if (r >= ZYDIS_REGISTER_AH && r <= ZYDIS_REGISTER_BH)
+        return (uint8_t)(r - ZYDIS_REGISTER_AH);
+    if (r >= ZYDIS_REGISTER_SPL && r <= ZYDIS_REGISTER_R15B)
+        return (uint8_t)(r - ZYDIS_REGISTER_SPL + R_RSP);
+    if (r == ZYDIS_REGISTER_RIP)
+        return R_RIP;
+    return R_NONE;
+}
+
+static void note_registers(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+    for (int i = 0; i < zi->operand_count; i++) {
+        const ZydisDecodedOperand *op = &ops[i];
+        if (op->type == ZYDIS_OPERAND_TYPE_MEMORY) {
+            uint8_t base = gpr_of(op->mem.base), index = gpr_of(op->mem.index);
+            if (base < R_NONE)
+                in->gpr_read |= (uint16_t)(1u << base);
+            if (index < R_NONE)
+                in->gpr_read |= (uint16_t)(1u << index);
+        } else if (op->type == ZYDIS_OPERAND_TYPE_REGISTER) {
+            uint8_t r = gpr_of(op->reg.value);
+            if (r >= R_NONE)
+                continue;
+            if (op->actions & ZYDIS_OPERAND_ACTION_MASK_READ)
+                in->gpr_read |= (uint16_t)(1u << r);
+            if (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+                in->gpr_written |= (uint16_t)(1u << r);
+        }
+    }
+}
+
+static void note_memory(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+    in->mem_base = in->mem_index = R_NONE;
+    for (int i = 0; i < zi->operand_count_visible; i++) {
+        const ZydisDecodedOperand *op = &ops[i];
+        if (op->type != ZYDIS_OPERAND_TYPE_MEMORY)
+            continue;
+        in->mem_base = gpr_of(op->mem.base);
+        in->mem_index = gpr_of(op->mem.index);
+        in->mem_scale = op->mem.scale;
+        in->mem_disp = (int32_t)op->mem.disp.value;
+        if (op->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
+            continue; /* lea: an address, no access */
+        in->mem_read |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0;
+        in->mem_write |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+        in->mem_bytes = op->size / 8;
+        if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB || op->mem.type == ZYDIS_MEMOP_TYPE_MIB)
+            in->mem_bytes = 0;
+    }
+}
+
+static int32_t signed_imm(const ZydisDecodedOperand *op) { return (int32_t)op->imm.value.s; }
+
+static void note_stack(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+    bool to_sp = zi->operand_count && ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                 ops[0].reg.value == ZYDIS_REGISTER_RSP;
+    bool to_bp = zi->operand_count && ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                 ops[0].reg.value == ZYDIS_REGISTER_RBP;
+    bool from_reg = zi->operand_count > 1 && ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
+    bool from_imm = zi->operand_count > 1 && ops[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    bool plain_mem = in->mem_index == R_NONE;
+    in->sp = (in->gpr_written & 1u << R_RSP) ? SP_OTHER : SP_SAME;
+    in->writes_bp = (in->gpr_written & 1u << R_RBP) != 0;
+    switch (zi->mnemonic) {
+    case ZYDIS_MNEMONIC_PUSH:
+    case ZYDIS_MNEMONIC_PUSHFQ:
+    case ZYDIS_MNEMONIC_PUSHF:
+        in->sp = SP_ADD;
+        in->sp_delta = -(zi->operand_width == 16 ? 2 : 8);
+        in->pushes = true;
+        break;
+    case ZYDIS_MNEMONIC_POP:
+    case ZYDIS_MNEMONIC_POPFQ:
+    case ZYDIS_MNEMONIC_POPF:
+        if (!to_sp) {
+            in->sp = SP_ADD;
+            in->sp_delta = zi->operand_width == 16 ? 2 : 8;
+        }
+        break;
+    case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_SUB:
+        if (to_sp && from_imm) {
+            in->sp = SP_ADD;
+            in->sp_delta = zi->mnemonic == ZYDIS_MNEMONIC_ADD ? signed_imm(&ops[1]) : -signed_imm(&ops[1]);
+        }
+        break;
+    case ZYDIS_MNEMONIC_LEA:
+        if (to_sp && in->mem_base == R_RSP && plain_mem) {
+            in->sp = SP_ADD;
+            in->sp_delta = in->mem_disp;
+        } else if (to_sp && in->mem_base == R_RBP && plain_mem) {
+            in->sp = SP_FROM_RBP;
+            in->sp_delta = in->mem_disp;
+        } else if (to_bp && in->mem_base == R_RSP && plain_mem) {
+            in->bp_from_sp = true;
+            in->bp_delta = in->mem_disp;
+        }
+        break;
+    case ZYDIS_MNEMONIC_MOV:
+        if (to_sp && from_reg && ops[1].reg.value == ZYDIS_REGISTER_RBP)
+            in->sp = SP_FROM_RBP;
+        else if (to_bp && from_reg && ops[1].reg.value == ZYDIS_REGISTER_RSP)
+            in->bp_from_sp = true;
+        break;
+    case ZYDIS_MNEMONIC_LEAVE:
+        in->sp = SP_FROM_RBP;
+        in->sp_delta = 8;
+        break;
+    case ZYDIS_MNEMONIC_ENTER: in->sp = SP_OTHER; break;
+    default: break;
+    }
+    if (in->bp_from_sp)
+        in->writes_bp = false;
+}
+
+/* Prefixes that change what a near branch is: 66 is ignored by Intel and obeyed by AMD, 67 changes the
+ * counter register of jrcxz only. */
+static bool branch_prefix_strange(const ZydisDecodedInstruction *zi)
+{
+    if ((zi->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) && !(zi->attributes & ZYDIS_ATTRIB_HAS_REX))
+        return true;
+    return (zi->attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE) != 0 && zi->mnemonic != ZYDIS_MNEMONIC_JECXZ;
+}
+
+static enum insn_kind branch_kind(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+    if (zi->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || branch_prefix_strange(zi))
+        return IK_STRANGE;
+    bool direct = zi->raw.imm[0].is_relative;
+    if (direct)
+        in->target = in->pc.v + in->len + (uint64_t)zi->raw.imm[0].value.s;
+    switch (zi->mnemonic) {
+    case ZYDIS_MNEMONIC_CALL: return direct ? IK_CALL : IK_CALL_IND;
+    case ZYDIS_MNEMONIC_JMP: return direct ? IK_JMP : IK_JMP_IND;
+    case ZYDIS_MNEMONIC_RET:
+        in->imm = zi->operand_count_visible ? (uint16_t)ops[0].imm.value.u : 0;
+        return IK_RET;
+    case ZYDIS_MNEMONIC_LOOPNE: in->loop_op = 0; return IK_LOOP;
+    case ZYDIS_MNEMONIC_LOOPE: in->loop_op = 1; return IK_LOOP;
+    case ZYDIS_MNEMONIC_LOOP: in->loop_op = 2; return IK_LOOP;
+    case ZYDIS_MNEMONIC_JRCXZ: in->loop_op = 3; return IK_LOOP;
+    case ZYDIS_MNEMONIC_JECXZ: in->loop_op = 4; return IK_LOOP;
+    case ZYDIS_MNEMONIC_XBEGIN: return IK_XBEGIN;
+    default: break;
+    }
+    if (zi->meta.category == ZYDIS_CATEGORY_COND_BR && direct) {
+        in->cc = zi->opcode & 15;
+        return IK_JCC;
+    }
+    return IK_STRANGE;
+}
+
+static enum insn_kind kind_of(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+    if (zi->mnemonic == ZYDIS_MNEMONIC_SYSCALL)
+        return IK_SYSCALL;
+    if (zi->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE || zi->mnemonic == ZYDIS_MNEMONIC_RET ||
+        zi->mnemonic == ZYDIS_MNEMONIC_XBEGIN)
+        return branch_kind(in, zi, ops);
+    switch (zi->meta.category) {
+    case ZYDIS_CATEGORY_INTERRUPT:
+    case ZYDIS_CATEGORY_SYSCALL:
+    case ZYDIS_CATEGORY_SYSRET: return IK_STRANGE;
+    default: break;
+    }
+    switch (zi->mnemonic) {
+    case ZYDIS_MNEMONIC_UD0:
+    case ZYDIS_MNEMONIC_UD1:
+    case ZYDIS_MNEMONIC_UD2:
+    case ZYDIS_MNEMONIC_HLT:
+    case ZYDIS_MNEMONIC_WRFSBASE:
+    case ZYDIS_MNEMONIC_XABORT: return IK_STRANGE;
+    default: break;
+    }
+    if (zi->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
+        return IK_STRANGE;
+    return IK_PLAIN;
+}
+
+static void insn_translate(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+    in->len = zi->length;
+    in->kind = (uint8_t)kind_of(in, zi, ops);
+    in->modrm_at = zi->raw.modrm.offset;
+    in->disp_at = zi->raw.disp.offset;
+    note_registers(in, zi, ops);
+    note_memory(in, zi, ops);
+    note_stack(in, zi, ops);
+    if (zi->cpu_flags) {
+        const ZydisAccessedFlags *f = zi->cpu_flags;
+        in->flags_read = (uint16_t)(f->tested & (FL_STATUS | FL_DF));
+        in->flags_written = (uint16_t)((f->modified | f->set_0 | f->set_1 | f->undefined) & (FL_STATUS | FL_DF));
+    }
+    if (zi->raw.modrm.offset && zi->raw.modrm.mod == 0 && zi->raw.modrm.rm == 5) {
+        in->rip_relative = true;
+        in->target = in->pc.v + in->len + (uint64_t)zi->raw.disp.value;
+        if (zi->address_width != 64)
+            in->kind = IK_STRANGE;
+    }
+}
+
+static void decode_ungated(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *in)
+{
+    ZydisDecodedInstruction zi;
+    ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+    mem_zero(in, sizeof *in);
+    in->pc = pc;
+    if (avail > INSN_MAX_BYTES)
+        avail = INSN_MAX_BYTES;
+    if (avail && ZYAN_SUCCESS(zydis.decode(&decoder, code, avail, &zi, ops))) {
+        insn_translate(in, &zi, ops);
+    } else {
+        in->len = 1;
+        in->kind = IK_STRANGE;
+        in->mem_base = in->mem_index = R_NONE;
+        in->sp = SP_OTHER;
+    }
+    mem_copy(in->bytes, code, avail ? in->len : 0);
+}
+
+struct run {
+    struct app_pc pc;
+    uint64_t end;
+    struct insn *out;
+    int max, n;
+};
+
+static void run_gated(void *arg)
+{
+    struct run *r = arg;
+    uint64_t pc = r->pc.v;
+    while (r->n < r->max && pc < r->end) {
+        struct insn *in = &r->out[r->n++];
+        decode_ungated((const uint8_t *)pc, r->end - pc, app_pc(pc), in);
+        pc += in->len;
+        if (insn_ends_block(in))
+            break;
+    }
+}
+
+int decode_run(struct app_pc pc, uint64_t end, struct insn *out, int max)
+{
+    struct run r = {pc, end, out, max, 0};
+    gated(run_gated, &r);
+    return r.n;
+}
+
+struct one {
+    const uint8_t *code;
+    size_t avail;
+    struct app_pc pc;
+    struct insn *out;
+};
+
+static void one_gated(void *arg)
+{
+    struct one *o = arg;
+    decode_ungated(o->code, o->avail, o->pc, o->out);
+}
+
+void decode_one(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *out)
+{
+    struct one o = {code, avail, pc, out};
+    gated(one_gated, &o);
+}

@@ -1,0 +1,90 @@
+/* The decoder: x86-64 bytes in, the facts the rest of reheat needs out. Zydis is seen nowhere else.
+ *
+ * In the runtime Zydis is not linked but loaded at the first decode by zyload.c, and runs behind a gate
+ * that keeps the program's SSE and x87 state (its code is compiled for plain x86-64, so it can touch no
+ * more than those). The hosted build links it. One controlled thread at a time; not async-signal-safe.
+ *
+ * Facts follow the Intel SDM volume 2 and the AMD APM volume 3.
+ */
+#ifndef REHEAT_DECODE_H
+#define REHEAT_DECODE_H
+
+#include "runtime/base/rc.h"
+#include "runtime/base/types.h"
+
+#define INSN_MAX_BYTES 15
+
+enum insn_kind {
+    IK_PLAIN, /* falls through, whatever it does */
+    IK_JMP, /* direct; target */
+    IK_JCC, /* cc, target */
+    IK_LOOP, /* loop, loope, loopne, jrcxz, jecxz; rel8 only; target */
+    IK_CALL, /* direct; target */
+    IK_RET, /* imm: bytes popped after the return address */
+    IK_JMP_IND, /* through a register or memory */
+    IK_CALL_IND,
+    IK_SYSCALL,
+    IK_XBEGIN, /* target: where an abort goes */
+    IK_STRANGE /* may only run natively: privileged, far, trapping, undecodable */
+};
+
+enum reg { R_RAX, R_RCX, R_RDX, R_RBX, R_RSP, R_RBP, R_RSI, R_RDI, R_R8, R_R15 = 15, R_NONE = 16, R_RIP = 17 };
+
+#define FL_CF 0x001u
+#define FL_PF 0x004u
+#define FL_AF 0x010u
+#define FL_ZF 0x040u
+#define FL_SF 0x080u
+#define FL_DF 0x400u
+#define FL_OF 0x800u
+#define FL_STATUS (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
+
+/* How the stack pointer changes. */
+enum sp_effect {
+    SP_SAME,
+    SP_ADD, /* rsp += sp_delta */
+    SP_FROM_RBP, /* rsp = rbp + sp_delta (leave: rbp + 8; mov rsp, rbp; lea rsp, [rbp+d]) */
+    SP_OTHER /* rsp is unknown afterwards */
+};
+
+struct insn {
+    struct app_pc pc;
+    uint64_t target; /* direct branches; address of a rip-relative operand */
+    uint8_t bytes[INSN_MAX_BYTES];
+    uint8_t len; /* bytes */
+    uint8_t kind; /* enum insn_kind */
+    uint8_t cc; /* IK_JCC: condition code as in the opcode, 0-15 */
+    uint8_t loop_op; /* IK_LOOP: 0 loopne, 1 loope, 2 loop, 3 jrcxz, 4 jecxz */
+    bool rip_relative; /* has a memory operand [rip + disp32] */
+    uint8_t modrm_at, disp_at; /* offsets of modrm and its displacement in bytes[]; 0: none */
+    uint16_t gpr_read, gpr_written; /* masks over enum reg, any width; implied operands too */
+    uint16_t flags_read, flags_written; /* FL_*; flags left undefined count as written */
+    uint16_t imm; /* IK_RET */
+
+    uint8_t mem_base, mem_index, mem_scale; /* enum reg; R_NONE without operand or part */
+    bool mem_read, mem_write; /* of the explicit operand; a push or call is not counted here */
+    uint16_t mem_bytes; /* width of the access; 0 when it is not fixed */
+    int32_t mem_disp;
+
+    uint8_t sp; /* enum sp_effect */
+    int32_t sp_delta; /* bytes */
+    bool pushes; /* stores mem_bytes-like data at the new stack pointer: push, pushfq, enter */
+    bool bp_from_sp; /* rbp = rsp + bp_delta (mov rbp, rsp; lea rbp, [rsp+d]) */
+    int32_t bp_delta;
+    bool writes_bp; /* any other write to rbp */
+};
+
+/* Loads Zydis if need be. RC_NO_DECODER. */
+rc_t decode_init(void);
+
+/* Decodes the instruction whose bytes start at `code` (its app pc is `pc`), reading at most `avail` bytes.
+ * Never fails: what cannot be decoded is IK_STRANGE of length 1. Needs decode_init. */
+void decode_one(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *out);
+
+/* Decodes from `pc` in our own address space until after the first instruction that is not IK_PLAIN, `max`
+ * instructions, or `end` (an address). Returns how many were decoded; one pass through the gate. */
+int decode_run(struct app_pc pc, uint64_t end, struct insn *out, int max);
+
+static inline bool insn_ends_block(const struct insn *in) { return in->kind != IK_PLAIN; }
+
+#endif

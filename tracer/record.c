@@ -1,0 +1,110 @@
+#include "tracer/record.h"
+
+/* An indirect branch this restless is not worth a guard: the trace ends in a lookup instead. */
+#define RESTLESS_RUNS 8
+#define RESTLESS_SHARE 4 /* changes of target per this many runs */
+
+rc_t rec_may_contain(const struct block *b)
+{
+    switch ((enum map_kind)b->map_kind) {
+    case MAP_TEXT: break;
+    case MAP_LOADER: return RC_LOADER;
+    case MAP_SELF: return RC_SELF;
+    case MAP_VDSO:
+    case MAP_VOLATILE:
+    case MAP_NONE: return RC_NOT_FILE_TEXT;
+    }
+    switch ((enum insn_kind)b->kind) {
+    case IK_SYSCALL: return RC_SYSCALL;
+    case IK_XBEGIN:
+    case IK_STRANGE: return RC_UNSUPPORTED;
+    default: return RC_OK;
+    }
+}
+
+void rec_start(struct recorder *r, struct app_pc head, int max_insns)
+{
+    r->active = true;
+    r->max_insns = max_insns;
+    r->depth = 0;
+    r->trace.head = head;
+    r->trace.steps = r->trace.insns = 0;
+    r->trace.end = TRACE_DIRECT;
+}
+
+void rec_abort(struct recorder *r) { r->active = false; }
+
+void rec_finish_direct(struct recorder *r, struct app_pc exit)
+{
+    r->trace.end = TRACE_DIRECT;
+    r->trace.exit = exit;
+    r->active = false;
+}
+
+bool rec_stops_before(const struct recorder *r, const struct block *b)
+{
+    if (r->trace.steps == 0)
+        return false;
+    return b->fragment != NULL || rec_may_contain(b) != RC_OK || r->trace.steps == TRACE_MAX_BLOCKS ||
+           r->trace.insns + b->insns > r->max_insns;
+}
+
+static bool is_restless(const struct block *b)
+{
+    return b->target_runs >= RESTLESS_RUNS && b->target_changes * RESTLESS_SHARE > b->target_runs;
+}
+
+/* A call into code the trace already holds: recursion, which would unroll until the limit. */
+static bool is_recursion(const struct recorder *r, struct app_pc callee)
+{
+    for (int i = 0; i < r->trace.steps; i++)
+        if (app_pc_eq(r->trace.step[i].pc, callee))
+            return true;
+    return false;
+}
+
+enum rec_verdict rec_step(struct recorder *r, const struct block *b, struct outcome o)
+{
+    struct trace *t = &r->trace;
+    t->step[t->steps++] = (struct trace_step){b->pc, b->next, o.next, o.taken};
+    t->insns += b->insns;
+    bool call = b->kind == IK_CALL || b->kind == IK_CALL_IND;
+    bool indirect = b->kind == IK_JMP_IND || b->kind == IK_CALL_IND || b->kind == IK_RET;
+    bool matched = b->kind == IK_RET && r->depth > 0;
+    r->depth += call ? 1 : matched ? -1 : 0;
+    if (app_pc_eq(o.next, t->head)) {
+        t->end = TRACE_LOOP;
+        r->active = false;
+        return REC_DONE;
+    }
+    if (indirect && !matched && is_restless(b)) {
+        t->end = TRACE_INDIRECT;
+        r->active = false;
+        return REC_DONE;
+    }
+    bool backward = o.taken && o.next.v <= b->pc.v && !indirect && !call;
+    if (backward || (call && is_recursion(r, o.next))) {
+        rec_finish_direct(r, o.next);
+        return REC_DONE;
+    }
+    return REC_MORE;
+}
+
+int trace_decode(const struct trace *t, struct insn *out, int max)
+{
+    int n = 0;
+    for (int i = 0; i < t->steps; i++) {
+        const struct trace_step *s = &t->step[i];
+        uint64_t pc = s->pc.v;
+        while (pc < s->next.v) {
+            int k = decode_run(app_pc(pc), s->next.v, out + n, max - n);
+            if (k == 0)
+                return 0;
+            n += k;
+            pc = out[n - 1].pc.v + out[n - 1].len;
+        }
+        if (pc != s->next.v)
+            return 0;
+    }
+    return n;
+}

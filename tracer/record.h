@@ -1,0 +1,60 @@
+/* The trace recorder: next executing tail (NET; Duesterwald and Bala, ASPLOS 2000).
+ *
+ * From a hot head on, each block that runs is noted with where it went, until the path closes, meets
+ * another fragment, turns backward to what may be another head, becomes unpredictable, or hits a limit.
+ *
+ *   idle --rec_start--> recording --rec_step: REC_DONE--> idle (trace complete)
+ *                           +-------rec_abort-----------> idle
+ */
+#ifndef REHEAT_RECORD_H
+#define REHEAT_RECORD_H
+
+#include "tracer/interp.h"
+
+#define TRACE_MAX_BLOCKS 256
+
+enum trace_end {
+    TRACE_LOOP, /* back to the head */
+    TRACE_DIRECT, /* leaves to `exit`, known in advance */
+    TRACE_INDIRECT /* leaves through the last block's indirect branch, anywhere */
+};
+
+struct trace_step {
+    struct app_pc pc, next; /* the block: [pc, next) */
+    struct app_pc went; /* where it continued */
+    bool taken;
+};
+
+struct trace {
+    struct app_pc head, exit;
+    enum trace_end end;
+    int steps, insns;
+    struct trace_step step[TRACE_MAX_BLOCKS];
+};
+
+enum rec_verdict { REC_MORE, REC_DONE };
+
+struct recorder {
+    bool active;
+    int max_insns;
+    int depth; /* calls in the trace that have not returned yet */
+    struct trace trace;
+};
+
+void rec_start(struct recorder *r, struct app_pc head, int max_insns);
+void rec_abort(struct recorder *r);
+/* True when the block that is about to run must not be part of the trace: the trace ends before it. */
+bool rec_stops_before(const struct recorder *r, const struct block *b);
+/* Ends the trace with a direct exit to `exit`. */
+void rec_finish_direct(struct recorder *r, struct app_pc exit);
+/* Notes that `b` has run and went to `o`. */
+enum rec_verdict rec_step(struct recorder *r, const struct block *b, struct outcome o);
+
+/* Why a trace may not start or continue in b; RC_OK when it may. */
+rc_t rec_may_contain(const struct block *b);
+
+/* Decodes the instructions of a recorded trace, in order, from our own address space. Returns how many, or 0
+ * when they do not fit in `max` or no longer decode as they ran. */
+int trace_decode(const struct trace *t, struct insn *out, int max);
+
+#endif
