@@ -34,7 +34,7 @@ static enum map_kind classify(const struct map_range *r, bool writable, bool sha
 {
     if (str_equal(r->path, "[vdso]") || str_equal(r->path, "[vsyscall]"))
         return MAP_VDSO;
-    if (loader_address >= r->start && loader_address < r->end)
+    if (loader_address >= r->start - r->file_offset && loader_address < r->end) /* its header lies before its text */
         return MAP_LOADER;
     uint64_t self = (uint64_t)(uintptr_t)&maps_parse_line;
     if (self >= r->start && self < r->end)
