@@ -180,6 +180,15 @@ static int cut_run(const struct insn *in, int n)
     return alone && n > 1 ? n - 1 : n;
 }
 
+/* In text that can change, an instruction that stores may change the next one: it ends the block. */
+static int cut_at_store(const struct insn *in, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (in[i].stores)
+            return i + 1;
+    return n;
+}
+
 static rc_t block_make(struct app_pc pc, struct block **out)
 {
     struct insn in[MAX_INSNS];
@@ -201,6 +210,8 @@ static rc_t block_make(struct app_pc pc, struct block **out)
     struct code_region *r;
     TRY(stubs_region(pc, &r));
     int n = cut_run(in, decode_run(pc, range->end, in, MAX_INSNS));
+    if (b->map_kind == MAP_VOLATILE)
+        n = cut_at_store(in, n);
     const struct insn *last = &in[n - 1];
     b->insns = (uint16_t)n;
     b->next = app_pc(last->pc.v + last->len);

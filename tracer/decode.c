@@ -81,6 +81,8 @@ static void note_registers(struct insn *in, const ZydisDecodedInstruction *zi, c
                 in->gpr_read |= (uint16_t)(1u << base);
             if (index < R_NONE)
                 in->gpr_read |= (uint16_t)(1u << index);
+            if (op->mem.type != ZYDIS_MEMOP_TYPE_AGEN && (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+                in->stores = true;
         } else if (op->type == ZYDIS_OPERAND_TYPE_REGISTER) {
             uint8_t r = gpr_of(op->reg.value);
             if (r >= R_NONE)

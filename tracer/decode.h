@@ -63,6 +63,7 @@ struct insn {
 
     uint8_t mem_base, mem_index, mem_scale; /* enum reg; R_NONE without operand or part */
     bool mem_read, mem_write; /* of the explicit operand; a push or call is not counted here */
+    bool stores; /* writes memory in any way, implied operands too */
     uint16_t mem_bytes; /* width of the access; 0 when it is not fixed */
     int32_t mem_disp;
 
