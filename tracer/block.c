@@ -5,16 +5,21 @@
 #include "tracer/asm.h"
 #include "tracer/stubs.h"
 
-#define BUCKETS (1u << 16)
+#define FIRST_BUCKETS 512u /* a short-lived process touches few pages */
 #define MAX_INSNS 64
+#define BATCH_BLOCKS 8 /* copied together: a write to code memory costs as much as a few copies */
 #define MAX_CODE 4096u /* bytes of one copy; the worst instruction grows to 40 */
 #define ARENA_LIMIT (96u << 20)
 
 static struct block **buckets;
+static uint32_t bucket_count, block_count;
 static struct arena arena = {.limit = ARENA_LIMIT};
 static struct block_stats stats;
 
-static uint32_t bucket_of(struct app_pc pc) { return (uint32_t)((pc.v * 0x9e3779b97f4a7c15ULL) >> 48); }
+static uint32_t bucket_of(struct app_pc pc)
+{
+    return (uint32_t)((pc.v * 0x9e3779b97f4a7c15ULL) >> 40) & (bucket_count - 1);
+}
 
 struct block *block_find(struct app_pc pc)
 {
@@ -41,7 +46,8 @@ bool block_full(void)
 void block_flush(void)
 {
     if (buckets)
-        mem_zero(buckets, BUCKETS * sizeof *buckets);
+        mem_zero(buckets, bucket_count * sizeof *buckets);
+    block_count = 0;
     arena_reset(&arena);
     for (int i = 0; i < code_region_count(); i++)
         code_region_get(i)->blocks.next = code_region_get(i)->blocks.start;
@@ -50,7 +56,7 @@ void block_flush(void)
 
 void block_each(void (*fn)(struct block *))
 {
-    for (uint32_t i = 0; buckets && i < BUCKETS; i++)
+    for (uint32_t i = 0; i < bucket_count; i++)
         for (struct block *b = buckets[i]; b; b = b->chain)
             fn(b);
 }
@@ -154,12 +160,39 @@ static rc_t emit_block(struct block *b, const struct insn *in, int n, struct cod
     return RC_OK;
 }
 
-static void block_link(struct block *b)
+static void bucket_add(struct block *b)
 {
     uint32_t i = bucket_of(b->pc);
     b->chain = buckets[i];
     buckets[i] = b;
+}
+
+static rc_t buckets_grow(uint32_t count)
+{
+    struct block **old = buckets, **fresh = mem_map(count * sizeof *fresh);
+    uint32_t old_count = bucket_count;
+    if (!fresh)
+        return RC_NO_MEMORY;
+    buckets = fresh;
+    bucket_count = count;
+    for (uint32_t i = 0; i < old_count; i++)
+        for (struct block *b = old[i], *next; b; b = next) {
+            next = b->chain;
+            bucket_add(b);
+        }
+    if (old)
+        mem_unmap(old, old_count * sizeof *old);
+    return RC_OK;
+}
+
+static rc_t block_link(struct block *b)
+{
+    if (block_count >= 2 * bucket_count)
+        TRY(buckets_grow(bucket_count * 8));
+    bucket_add(b);
+    block_count++;
     stats.blocks++;
+    return RC_OK;
 }
 
 static void block_unlink(struct block *b)
@@ -189,53 +222,102 @@ static int cut_at_store(const struct insn *in, int n)
     return n;
 }
 
-static rc_t block_make(struct app_pc pc, struct block **out)
+static rc_t block_keep_source(struct block *b)
+{
+    size_t len = b->next.v - b->pc.v;
+    uint8_t *source = arena_alloc(&arena, len);
+    if (!source)
+        return RC_NO_MEMORY;
+    b->source = mem_copy(source, (const void *)b->pc.v, len);
+    return RC_OK;
+}
+
+/* Copies one block; its bytes are staged, not yet written. */
+static rc_t block_make(struct app_pc pc, const struct map_range *range, struct block **out)
 {
     struct insn in[MAX_INSNS];
-    TRY(decode_init());
-    if (!buckets && !(buckets = mem_map(BUCKETS * sizeof *buckets)))
-        return RC_NO_MEMORY;
     struct block *b = arena_alloc(&arena, sizeof *b);
     if (!b)
         return RC_NO_MEMORY;
     b->pc = b->next = pc;
     b->kind = IK_STRANGE;
     *out = b;
-    const struct map_range *range = maps_find(pc);
-    if (!range) {
-        block_link(b);
+    TRY(block_link(b));
+    if (!range)
         return RC_OK;
-    }
     b->map_kind = (uint8_t)range->kind;
     struct code_region *r;
     TRY(stubs_region(pc, &r));
-    int n = cut_run(in, decode_run(pc, range->end, in, MAX_INSNS));
-    if (b->map_kind == MAP_VOLATILE)
+    bool volatile_text = range->kind == MAP_VOLATILE;
+    int n = cut_run(in, decode_run(pc, range->end, in, MAX_INSNS, volatile_text));
+    if (volatile_text)
         n = cut_at_store(in, n);
     const struct insn *last = &in[n - 1];
     b->insns = (uint16_t)n;
     b->next = app_pc(last->pc.v + last->len);
-    b->kind = last->kind;
     b->cc = last->cc;
     b->loop_op = last->loop_op;
     b->target = last->target;
-    block_link(b);
-    if (b->kind == IK_STRANGE)
+    if (last->kind == IK_STRANGE)
         return RC_OK;
-    if (b->map_kind == MAP_VOLATILE) {
-        size_t len = b->next.v - pc.v;
-        uint8_t *source = arena_alloc(&arena, len);
-        if (!source)
-            return RC_NO_MEMORY;
-        b->source = mem_copy(source, (const void *)pc.v, len);
-    }
+    if (volatile_text)
+        TRY(block_keep_source(b));
     rc_t rc = emit_block(b, in, n, r);
-    if (rc == RC_NO_SCRATCH || rc == RC_UNSUPPORTED) {
-        b->kind = IK_STRANGE;
-        return RC_OK;
+    if (rc == RC_OK)
+        b->kind = last->kind;
+    return rc == RC_NO_SCRATCH || rc == RC_UNSUPPORTED ? RC_OK : rc;
+}
+
+/* Where b may go next, as far as its text tells: up to two addresses. */
+static int block_successors(const struct block *b, uint64_t to[2])
+{
+    int n = 0;
+    switch ((enum insn_kind)b->kind) {
+    case IK_JCC:
+    case IK_LOOP: to[n++] = b->next.v; break;
+    case IK_CALL: to[n++] = b->target; to[n++] = b->next.v; break;
+    case IK_JMP: to[n++] = b->target; break;
+    case IK_PLAIN:
+    case IK_CALL_IND:
+    case IK_SYSCALL: to[n++] = b->next.v; break;
+    default: break;
     }
-    TRY(rc);
+    return n;
+}
+
+/* The block at pc and some that it leads to within the same text. */
+static rc_t batch_make(struct app_pc pc, struct block **out)
+{
+    if (!buckets)
+        TRY(buckets_grow(FIRST_BUCKETS));
+    struct block *batch[BATCH_BLOCKS];
+    struct map_range range;
+    const struct map_range *found = maps_find(pc);
+    if (found)
+        range = *found;
+    TRY(block_make(pc, found ? &range : NULL, out));
+    batch[0] = *out;
+    bool stable = found && range.kind != MAP_VOLATILE;
+    for (int done = 0, n = 1; stable && done < n; done++) {
+        uint64_t to[2];
+        int count = block_successors(batch[done], to);
+        for (int i = 0; i < count && n < BATCH_BLOCKS; i++)
+            if (to[i] >= range.start && to[i] < range.end && !block_find(app_pc(to[i])))
+                TRY(block_make(app_pc(to[i]), &range, &batch[n++]));
+    }
     return code_commit();
+}
+
+struct batch {
+    struct app_pc pc;
+    struct block *out;
+    rc_t rc;
+};
+
+static void batch_gated(void *arg)
+{
+    struct batch *b = arg;
+    b->rc = batch_make(b->pc, &b->out);
 }
 
 static bool source_unchanged(const struct block *b)
@@ -254,5 +336,8 @@ rc_t block_get(struct app_pc pc, struct block **out)
         *out = b;
         return RC_OK;
     }
-    return block_make(pc, out);
+    struct batch batch = {.pc = pc};
+    TRY(decode_gate(batch_gated, &batch));
+    *out = batch.out;
+    return batch.rc;
 }

@@ -8,8 +8,10 @@
 /* The three entry points, linked in the hosted build and looked up in the loaded library otherwise. */
 static struct {
     ZyanStatus (*init)(ZydisDecoder *, ZydisMachineMode, ZydisStackWidth);
-    ZyanStatus (*decode)(const ZydisDecoder *, const void *, ZyanUSize, ZydisDecodedInstruction *,
-                         ZydisDecodedOperand *);
+    ZyanStatus (*decode)(const ZydisDecoder *, ZydisDecoderContext *, const void *, ZyanUSize,
+                         ZydisDecodedInstruction *);
+    ZyanStatus (*operands)(const ZydisDecoder *, const ZydisDecoderContext *, const ZydisDecodedInstruction *,
+                           ZydisDecodedOperand *, ZyanU8);
 } zydis;
 static ZydisDecoder decoder;
 static bool ready;
@@ -18,7 +20,8 @@ static bool ready;
 static rc_t zydis_bind(void)
 {
     zydis.init = ZydisDecoderInit;
-    zydis.decode = ZydisDecoderDecodeFull;
+    zydis.decode = ZydisDecoderDecodeInstruction;
+    zydis.operands = ZydisDecoderDecodeOperands;
     return RC_OK;
 }
 static void gated(void (*fn)(void *), void *arg) { fn(arg); }
@@ -28,26 +31,35 @@ static rc_t zydis_bind(void)
     struct zy_module m;
     TRY(zy_load(REHEAT_ZYDIS_PATH, &m));
     zydis.init = zy_symbol(&m, "ZydisDecoderInit");
-    zydis.decode = zy_symbol(&m, "ZydisDecoderDecodeFull");
-    return zydis.init && zydis.decode ? RC_OK : RC_NO_DECODER;
+    zydis.decode = zy_symbol(&m, "ZydisDecoderDecodeInstruction");
+    zydis.operands = zy_symbol(&m, "ZydisDecoderDecodeOperands");
+    return zydis.init && zydis.decode && zydis.operands ? RC_OK : RC_NO_DECODER;
 }
 REH_HIDDEN void gate_call(void (*fn)(void *), void *arg, void *area);
 static _Alignas(64) uint8_t gate_area[576];
 static void gated(void (*fn)(void *), void *arg) { gate_call(fn, arg, gate_area); }
 #endif
 
-static void init_gated(void *arg)
+struct gated_call {
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void call_gated(void *arg)
 {
-    (void)arg;
-    ready = ZYAN_SUCCESS(zydis.init(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64));
+    struct gated_call *c = arg;
+    if (!ready)
+        ready = ZYAN_SUCCESS(zydis.init(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64));
+    if (ready)
+        c->fn(c->arg);
 }
 
-rc_t decode_init(void)
+rc_t decode_gate(void (*fn)(void *arg), void *arg)
 {
-    if (ready)
-        return RC_OK;
-    TRY(zydis_bind());
-    gated(init_gated, NULL);
+    struct gated_call call = {fn, arg};
+    if (!zydis.init)
+        TRY(zydis_bind());
+    gated(call_gated, &call);
     return ready ? RC_OK : RC_NO_DECODER;
 }
 
@@ -190,7 +202,7 @@ static bool branch_prefix_strange(const ZydisDecodedInstruction *zi)
     return (zi->attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE) != 0 && zi->mnemonic != ZYDIS_MNEMONIC_JECXZ;
 }
 
-static enum insn_kind branch_kind(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+static enum insn_kind branch_kind(struct insn *in, const ZydisDecodedInstruction *zi)
 {
     if (zi->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || branch_prefix_strange(zi))
         return IK_STRANGE;
@@ -201,7 +213,7 @@ static enum insn_kind branch_kind(struct insn *in, const ZydisDecodedInstruction
     case ZYDIS_MNEMONIC_CALL: return direct ? IK_CALL : IK_CALL_IND;
     case ZYDIS_MNEMONIC_JMP: return direct ? IK_JMP : IK_JMP_IND;
     case ZYDIS_MNEMONIC_RET:
-        in->imm = zi->operand_count_visible ? (uint16_t)ops[0].imm.value.u : 0;
+        in->imm = (uint16_t)zi->raw.imm[0].value.u;
         return IK_RET;
     case ZYDIS_MNEMONIC_LOOPNE: in->loop_op = 0; return IK_LOOP;
     case ZYDIS_MNEMONIC_LOOPE: in->loop_op = 1; return IK_LOOP;
@@ -218,13 +230,13 @@ static enum insn_kind branch_kind(struct insn *in, const ZydisDecodedInstruction
     return IK_STRANGE;
 }
 
-static enum insn_kind kind_of(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+static enum insn_kind kind_of(struct insn *in, const ZydisDecodedInstruction *zi)
 {
     if (zi->mnemonic == ZYDIS_MNEMONIC_SYSCALL)
         return IK_SYSCALL;
     if (zi->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE || zi->mnemonic == ZYDIS_MNEMONIC_RET ||
         zi->mnemonic == ZYDIS_MNEMONIC_XBEGIN)
-        return branch_kind(in, zi, ops);
+        return branch_kind(in, zi);
     switch (zi->meta.category) {
     case ZYDIS_CATEGORY_INTERRUPT:
     case ZYDIS_CATEGORY_SYSCALL:
@@ -245,20 +257,13 @@ static enum insn_kind kind_of(struct insn *in, const ZydisDecodedInstruction *zi
     return IK_PLAIN;
 }
 
-static void insn_translate(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+/* What can be told without operands. */
+static void insn_outline(struct insn *in, const ZydisDecodedInstruction *zi)
 {
     in->len = zi->length;
-    in->kind = (uint8_t)kind_of(in, zi, ops);
+    in->kind = (uint8_t)kind_of(in, zi);
     in->modrm_at = zi->raw.modrm.offset;
     in->disp_at = zi->raw.disp.offset;
-    note_registers(in, zi, ops);
-    note_memory(in, zi, ops);
-    note_stack(in, zi, ops);
-    if (zi->cpu_flags) {
-        const ZydisAccessedFlags *f = zi->cpu_flags;
-        in->flags_read = (uint16_t)(f->tested & (FL_STATUS | FL_DF));
-        in->flags_written = (uint16_t)((f->modified | f->set_0 | f->set_1 | f->undefined) & (FL_STATUS | FL_DF));
-    }
     if (zi->raw.modrm.offset && zi->raw.modrm.mod == 0 && zi->raw.modrm.rm == 5) {
         in->rip_relative = true;
         in->target = in->pc.v + in->len + (uint64_t)zi->raw.disp.value;
@@ -267,67 +272,63 @@ static void insn_translate(struct insn *in, const ZydisDecodedInstruction *zi, c
     }
 }
 
-static void decode_ungated(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *in)
+static void insn_detail(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+    note_registers(in, zi, ops);
+    note_memory(in, zi, ops);
+    note_stack(in, zi, ops);
+    if (zi->cpu_flags) {
+        const ZydisAccessedFlags *f = zi->cpu_flags;
+        in->flags_read = (uint16_t)(f->tested & (FL_STATUS | FL_DF));
+        in->flags_written = (uint16_t)((f->modified | f->set_0 | f->set_1 | f->undefined) & (FL_STATUS | FL_DF));
+    }
+}
+
+static void insn_undecodable(struct insn *in)
+{
+    in->len = 1;
+    in->kind = IK_STRANGE;
+    in->mem_base = in->mem_index = R_NONE;
+    in->sp = SP_OTHER;
+}
+
+static void decode_at(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *in, bool full)
 {
     ZydisDecodedInstruction zi;
     ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
-    mem_zero(in, sizeof *in);
-    in->pc = pc;
+    ZydisDecoderContext context;
+    *in = (struct insn){.pc = pc};
     if (avail > INSN_MAX_BYTES)
         avail = INSN_MAX_BYTES;
-    if (avail && ZYAN_SUCCESS(zydis.decode(&decoder, code, avail, &zi, ops))) {
-        insn_translate(in, &zi, ops);
+    if (!avail || !ZYAN_SUCCESS(zydis.decode(&decoder, &context, code, avail, &zi))) {
+        insn_undecodable(in);
     } else {
-        in->len = 1;
-        in->kind = IK_STRANGE;
-        in->mem_base = in->mem_index = R_NONE;
-        in->sp = SP_OTHER;
+        insn_outline(in, &zi);
+        if (full || in->rip_relative) {
+            if (ZYAN_SUCCESS(zydis.operands(&decoder, &context, &zi, ops, zi.operand_count)))
+                insn_detail(in, &zi, ops);
+            else
+                insn_undecodable(in);
+        }
     }
-    mem_copy(in->bytes, code, avail ? in->len : 0);
+    for (unsigned i = 0; avail && i < in->len; i++)
+        in->bytes[i] = code[i];
 }
 
-struct run {
-    struct app_pc pc;
-    uint64_t end;
-    struct insn *out;
-    int max, n;
-};
-
-static void run_gated(void *arg)
+int decode_run(struct app_pc start, uint64_t end, struct insn *out, int max, bool full)
 {
-    struct run *r = arg;
-    uint64_t pc = r->pc.v;
-    while (r->n < r->max && pc < r->end) {
-        struct insn *in = &r->out[r->n++];
-        decode_ungated((const uint8_t *)pc, r->end - pc, app_pc(pc), in);
+    int n = 0;
+    for (uint64_t pc = start.v; n < max && pc < end;) {
+        struct insn *in = &out[n++];
+        decode_at((const uint8_t *)pc, end - pc, app_pc(pc), in, full);
         pc += in->len;
         if (insn_ends_block(in))
             break;
     }
-}
-
-int decode_run(struct app_pc pc, uint64_t end, struct insn *out, int max)
-{
-    struct run r = {pc, end, out, max, 0};
-    gated(run_gated, &r);
-    return r.n;
-}
-
-struct one {
-    const uint8_t *code;
-    size_t avail;
-    struct app_pc pc;
-    struct insn *out;
-};
-
-static void one_gated(void *arg)
-{
-    struct one *o = arg;
-    decode_ungated(o->code, o->avail, o->pc, o->out);
+    return n;
 }
 
 void decode_one(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *out)
 {
-    struct one o = {code, avail, pc, out};
-    gated(one_gated, &o);
+    decode_at(code, avail, pc, out, true);
 }

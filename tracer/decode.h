@@ -1,8 +1,8 @@
 /* The decoder: x86-64 bytes in, the facts the rest of reheat needs out. Zydis is seen nowhere else.
  *
- * In the runtime Zydis is not linked but loaded at the first decode by zyload.c, and runs behind a gate
- * that keeps the program's SSE and x87 state (its code is compiled for plain x86-64, so it can touch no
- * more than those). The hosted build links it. One controlled thread at a time; not async-signal-safe.
+ * In the runtime Zydis is not linked but loaded at the first decode by zyload.c, and may run only behind
+ * decode_gate, which keeps the program's SSE and x87 state (Zydis is compiled for plain x86-64, so it can
+ * touch no more than those). The hosted build links it. One thread at a time; not async-signal-safe.
  *
  * Facts follow the Intel SDM volume 2 and the AMD APM volume 3.
  */
@@ -75,16 +75,18 @@ struct insn {
     bool writes_bp; /* any other write to rbp */
 };
 
-/* Loads Zydis if need be. RC_NO_DECODER. */
-rc_t decode_init(void);
+/* Loads Zydis if need be and calls fn(arg) behind the gate. The other functions here may only be called
+ * from within. RC_NO_DECODER. */
+rc_t decode_gate(void (*fn)(void *arg), void *arg);
 
 /* Decodes the instruction whose bytes start at `code` (its app pc is `pc`), reading at most `avail` bytes.
- * Never fails: what cannot be decoded is IK_STRANGE of length 1. Needs decode_init. */
+ * Never fails: what cannot be decoded is IK_STRANGE of length 1. */
 void decode_one(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *out);
 
 /* Decodes from `pc` in our own address space until after the first instruction that is not IK_PLAIN, `max`
- * instructions, or `end` (an address). Returns how many were decoded; one pass through the gate. */
-int decode_run(struct app_pc pc, uint64_t end, struct insn *out, int max);
+ * instructions, or `end` (an address). Returns how many were decoded. Without `full`, only what copying needs is filled in, at half the cost: bytes, len, kind, cc, loop_op, imm, target,
+ * offsets, and for instructions with a rip-relative operand the registers. */
+int decode_run(struct app_pc pc, uint64_t end, struct insn *out, int max, bool full);
 
 static inline bool insn_ends_block(const struct insn *in) { return in->kind != IK_PLAIN; }
 

@@ -90,21 +90,31 @@ enum rec_verdict rec_step(struct recorder *r, const struct block *b, struct outc
     return REC_MORE;
 }
 
+struct decoding {
+    const struct trace *trace;
+    struct insn *out;
+    int max, n;
+};
+
+static void decode_gated(void *arg)
+{
+    struct decoding *d = arg;
+    for (int i = 0; i < d->trace->steps; i++) {
+        const struct trace_step *s = &d->trace->step[i];
+        uint64_t pc = s->pc.v;
+        while (pc < s->next.v && d->n < d->max) {
+            d->n += decode_run(app_pc(pc), s->next.v, d->out + d->n, d->max - d->n, true);
+            pc = d->out[d->n - 1].pc.v + d->out[d->n - 1].len;
+        }
+        if (pc != s->next.v) {
+            d->n = 0;
+            return;
+        }
+    }
+}
+
 int trace_decode(const struct trace *t, struct insn *out, int max)
 {
-    int n = 0;
-    for (int i = 0; i < t->steps; i++) {
-        const struct trace_step *s = &t->step[i];
-        uint64_t pc = s->pc.v;
-        while (pc < s->next.v) {
-            int k = decode_run(app_pc(pc), s->next.v, out + n, max - n);
-            if (k == 0)
-                return 0;
-            n += k;
-            pc = out[n - 1].pc.v + out[n - 1].len;
-        }
-        if (pc != s->next.v)
-            return 0;
-    }
-    return n;
+    struct decoding d = {t, out, max, 0};
+    return decode_gate(decode_gated, &d) == RC_OK ? d.n : 0;
 }

@@ -22,9 +22,12 @@ static const struct {
 
 static void *import_memset(void *to, int value, size_t n)
 {
-    void *ret = to;
-    __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(value) : "memory");
-    return ret;
+    if (value == 0)
+        return mem_zero(to, n);
+    char *t = to;
+    while (n--)
+        *t++ = (char)value;
+    return to;
 }
 
 static uint64_t import_find(const char *name)
@@ -59,7 +62,7 @@ static rc_t segments_map(long fd, const Elf64_Phdr *ph, int n, uint64_t *bias)
         uint64_t start = page_down(*bias + ph[i].p_vaddr);
         uint64_t file_end = *bias + ph[i].p_vaddr + ph[i].p_filesz, end = *bias + ph[i].p_vaddr + ph[i].p_memsz;
         void *p = sys_mmap((void *)start, page_up(file_end) - start, segment_prot(ph[i].p_flags),
-                           MAP_PRIVATE | MAP_FIXED, (int)fd, (long)page_down(ph[i].p_offset));
+                           MAP_PRIVATE | MAP_FIXED | (ph[i].p_flags & PF_W ? MAP_POPULATE : 0), (int)fd, (long)page_down(ph[i].p_offset));
         if (sys_failed(p))
             return RC_NO_DECODER;
         if (end > file_end)
