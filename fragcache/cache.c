@@ -28,10 +28,10 @@ static struct {
     uint32_t id_next;
     struct fragment *newest;
     struct fragment **sorted; /* by start, for fc_at; rebuilt when stale */
-    int sorted_count;
+    int sorted_count, sorted_cap;
     struct arena arena;
     struct lowered out;
-    bool link;
+    bool link, patching;
     fc_observer *observer;
     struct fc_stats stats;
 } fc;
@@ -60,6 +60,7 @@ rc_t fc_init(size_t capacity, bool link, fc_observer *observer)
 {
     fc.stats.capacity = capacity;
     fc.link = link;
+    fc.patching = true;
     fc.observer = observer;
     fc.arena.limit = ARENA_LIMIT;
     fc.exit_next = EXIT_FIRST;
@@ -114,9 +115,8 @@ static rc_t exit_link(struct frag_exit *e, struct fragment *to)
 static rc_t fragment_link(struct fragment *f, struct tag *own)
 {
     own->fragment = f;
-    fc_lookup_prefer(f);
-    for (struct frag_exit *e = own->exits; e && fc.link; e = e->same_target)
-        if (!e->linked)
+    for (struct frag_exit *e = own->exits; e && fc.link && fc.patching; e = e->same_target)
+        if (!e->linked && e->owner->live)
             TRY(exit_link(e, f));
     for (int i = 0; i < f->exit_count; i++) {
         struct frag_exit *e = fc.exits[f->first_exit + (uint32_t)i];
@@ -125,10 +125,83 @@ static rc_t fragment_link(struct fragment *f, struct tag *own)
             return RC_NO_MEMORY;
         e->same_target = t->exits;
         t->exits = e;
-        if (t->fragment && fc.link)
+        if (t->fragment && fc.link) /* not yet reachable by anyone: no patching of running code */
             TRY(exit_link(e, t->fragment));
     }
     return RC_OK;
+}
+
+void fc_set_patching(bool allowed) { fc.patching = allowed; }
+
+rc_t fc_link_exit(struct frag_exit *e)
+{
+    if (!fc.link || !fc.patching || e->linked || !e->owner->live)
+        return RC_OK;
+    struct tag *t = tag_find(e->target, false);
+    if (!t || !t->fragment)
+        return RC_OK;
+    TRY(exit_link(e, t->fragment));
+    return code_commit();
+}
+
+/* Back to the stub, whichever way it was linked. */
+static rc_t exit_unlink(struct frag_exit *e, uint32_t id)
+{
+    uint8_t stub[STUB_BYTES_EACH];
+    const struct code_region *r = code_region_find(e->stub.v);
+    int32_t d = (int32_t)(e->stub.v - (e->branch.v + 4));
+    lower_stub(stub, e->stub, r, id);
+    TRY(code_stage(e->stub, stub, sizeof stub));
+    TRY(code_stage(e->branch, &d, 4));
+    e->linked = NULL;
+    fc.stats.links--;
+    return RC_OK;
+}
+
+static bool fragment_touches(const struct fragment *f, uint64_t start, uint64_t end)
+{
+    for (int i = 0; i < f->map_count; i++)
+        if (f->map_pc[i] >= start && f->map_pc[i] < end)
+            return true;
+    return false;
+}
+
+static rc_t fragment_retire(struct fragment *f)
+{
+    struct tag *t = tag_find(f->tag, false);
+    if (t && t->fragment == f)
+        t->fragment = NULL;
+    if (fc.lookup[f->tag.v & 0xffff] == f->start.v)
+        fc.lookup[f->tag.v & 0xffff] = code_region_find(f->start.v)->lookup_miss.v;
+    f->live = false;
+    fc.stats.live--;
+    fc.stats.retired++;
+    return RC_OK;
+}
+
+rc_t fc_retire_range(uint64_t start, uint64_t end)
+{
+    struct fragment **p = &fc.newest;
+    bool any = false;
+    while (*p) {
+        struct fragment *f = *p;
+        if (!fragment_touches(f, start, end)) {
+            p = &f->next;
+            continue;
+        }
+        *p = f->next;
+        any = true;
+        TRY(fragment_retire(f));
+    }
+    fc.sorted_count = 0;
+    if (!any)
+        return RC_OK;
+    for (uint32_t id = EXIT_FIRST; id < fc.exit_next; id++) {
+        struct frag_exit *e = fc.exits[id];
+        if (e && e->linked && (!e->linked->live || !e->owner->live))
+            TRY(exit_unlink(e, id));
+    }
+    return code_commit();
 }
 
 static rc_t fragment_register(struct fragment *f, const struct lowered *out, const struct ir *ir)
@@ -207,6 +280,7 @@ rc_t fc_emit(const struct ir *ir, struct fragment **result)
     r->fragments.next += fc.out.len;
     TRY(fragment_link(f, own));
     TRY(code_commit());
+    fc_lookup_prefer(f); /* only now: another thread may jump there at once */
     f->live = true;
     f->next = fc.newest;
     fc.newest = f;
@@ -232,7 +306,7 @@ void fc_flush(void)
     fc.stats.flushes++;
     fc.newest = NULL;
     fc.sorted = NULL;
-    fc.sorted_count = 0;
+    fc.sorted_count = fc.sorted_cap = 0;
     mem_zero(fc.tags, TAG_BUCKETS * sizeof *fc.tags);
     mem_zero(fc.exits, fc.exit_next * sizeof *fc.exits);
     fc.exit_next = EXIT_FIRST;
@@ -254,7 +328,11 @@ static void sort_by_start(struct fragment **v, int n)
 
 static bool sorted_build(void)
 {
-    fc.sorted = arena_alloc(&fc.arena, sizeof(struct fragment *) * (size_t)fc.stats.live);
+    if ((uint64_t)fc.sorted_cap < fc.stats.live) {
+        int cap = (int)fc.stats.live * 2;
+        fc.sorted = arena_alloc(&fc.arena, sizeof(struct fragment *) * (size_t)cap);
+        fc.sorted_cap = fc.sorted ? cap : 0;
+    }
     if (!fc.sorted)
         return false;
     for (struct fragment *f = fc.newest; f; f = f->next)

@@ -2,14 +2,19 @@
  * looked up in.
  *
  *   fc_emit: IR -> bytes in the region nearest the tag -> live fragment, linked with its neighbours
- *   fc_flush: all fragments retired at once; the only eviction (Dynamo's)
+ *   fc_flush: all fragments retired at once, their memory used again; the only eviction (Dynamo's)
+ *   fc_retire_range: fragments of text that is gone are unlinked and never found again
  *
  *   FC-1  a live fragment's tag is found by fc_find, and by the lookup table unless another fragment with the
  *         same low 16 bits took the place.
  *   FC-2  used bytes never exceed the capacity.
  *   FC-3  a linked exit targets a live fragment.
  *
- * Called by the one controlled thread while it is outside the cache. */
+ *   FC-4  a branch that another thread may be executing is never patched: with fc_set_patching(false) exits stay
+ *         unlinked until fc_link_exit is called at a better moment.
+ *
+ * Called by a controlled thread while it is outside the cache, one at a time. fc_flush only while no other
+ * thread is inside. */
 #ifndef REHEAT_CACHE_H
 #define REHEAT_CACHE_H
 
@@ -59,6 +64,12 @@ struct fragment *fc_at(uint64_t address);
 /* Puts a fragment (again) where indirect branches find it, after another took its place. */
 void fc_lookup_prefer(struct fragment *f);
 void fc_flush(void);
+/* Whether existing fragments may be patched now. Initially true. */
+void fc_set_patching(bool allowed);
+/* Links an exit that has just been taken, if its target has a fragment and patching is allowed. */
+rc_t fc_link_exit(struct frag_exit *e);
+/* Retires the fragments that hold code of [start, end); their memory is not used again before a flush. */
+rc_t fc_retire_range(uint64_t start, uint64_t end);
 struct fragment *fc_newest(void);
 struct fc_stats fc_stats_get(void);
 

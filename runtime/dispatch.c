@@ -2,52 +2,78 @@
 
 #include "fragcache/cache.h"
 #include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
 #include "runtime/housekeep.h"
 #include "runtime/stats.h"
 #include "runtime/syscalls.h"
+#include "runtime/thread.h"
 #include "runtime/traces.h"
-#include "tracer/record.h"
 #include "tracer/stubs.h"
 
-#define STACK_BYTES (256u << 10)
+#define BLOCK_AREA_BYTES (32u << 20)
 #define HOUSEKEEP_EVERY 512u /* dispatches */
 
 static __thread struct tls_slots slots __attribute__((tls_model("initial-exec")));
 
 static struct {
-    struct cpu_ctx ctx;
-    struct recorder rec;
     stubs_enter_fn *enter;
     uint64_t hot;
     int max_insns;
-    struct block *previous; /* the block that ran last, when its successor may be remembered */
-    bool candidate; /* the next block may be a head */
-    bool want_flush_blocks;
+    rc_t abandoned; /* DSP-3: why; RC_OK: still in control */
 } d;
 
 REH_HIDDEN void takeover(struct cpu_ctx *ctx, void *stack_top, void (*run)(uint64_t pc));
 
 bool dispatch_in_control(void) { return slots.ctx != NULL; }
 
-/* Runs a copy or a fragment until it leaves. */
-static void run_code(struct cache_pc code)
-{
-    slots.target = code.v;
-    d.enter(&d.ctx);
-}
-
-_Noreturn static void go_native(struct app_pc pc)
+_Noreturn static void go_native(struct thread *t, struct app_pc pc)
 {
     slots.ctx = NULL;
-    run_code(cache_pc(pc.v)); /* the program's own code, for good */
+    slots.target = pc.v;
+    d.enter(&t->ctx); /* the program's own code, for good */
     __builtin_unreachable();
 }
 
-_Noreturn static void bail_out(struct app_pc pc, rc_t reason)
+/* This thread alone gives up control. Lock held. */
+_Noreturn static void leave_control(struct thread *t, struct app_pc pc)
 {
-    rec_abort(&d.rec);
-    housekeep_bailed(reason);
-    go_native(pc);
+    housekeep_thread_gone(t);
+    thread_gone(t);
+    thread_unlock(t, THREAD_GONE);
+    go_native(t, pc);
+}
+
+/* All threads give up control. Lock held. */
+_Noreturn static void bail_out(struct thread *t, struct app_pc pc, rc_t reason)
+{
+    if (d.abandoned == RC_OK) {
+        d.abandoned = reason;
+        housekeep_bailed(reason);
+    }
+    leave_control(t, pc);
+}
+
+/* Runs a copy or a fragment until it leaves. `next` says where the program is if the lock cannot be had. */
+static void run_code(struct thread *t, struct cache_pc code, enum thread_state state,
+                     struct app_pc (*next)(struct thread *, const struct block *), const struct block *b)
+{
+    slots.target = code.v;
+    thread_unlock(t, state);
+    d.enter(&t->ctx);
+    if (!thread_lock(t))
+        go_native(t, next(t, b)); /* THR-3: shared state is not ours to touch */
+}
+
+static struct app_pc after_block(struct thread *t, const struct block *b)
+{
+    return interp_next(b, &t->ctx, &slots).next;
+}
+
+static struct app_pc after_fragment(struct thread *t, const struct block *b)
+{
+    (void)t;
+    (void)b;
+    return slots.exit_id == EXIT_LOOKUP ? app_pc(slots.target) : fc_exit(slots.exit_id)->target;
 }
 
 static void block_forget_fragment(struct block *b)
@@ -56,27 +82,49 @@ static void block_forget_fragment(struct block *b)
     b->heat = 0;
 }
 
-void dispatch_flush_fragments(void)
+void dispatch_flush_fragments(struct thread *t)
 {
+    if (!thread_alone(t))
+        return;
     housekeep_drain(); /* samples are by address, and addresses are about to change meaning */
     fc_flush();
     block_each(block_forget_fragment);
 }
 
-void dispatch_flush_all(void)
+static void flush_all(struct thread *t)
 {
-    housekeep_drain();
-    rec_abort(&d.rec);
-    if (fc_stats_get().live)
-        fc_flush();
+    dispatch_flush_fragments(t);
     block_flush();
-    maps_forget();
-    d.previous = NULL;
+    t->rec.active = false;
+    t->previous = NULL;
 }
 
-static rc_t next_block(struct app_pc pc, bool taken, struct block **out)
+static void block_drop_dead_fragment(struct block *b)
 {
-    struct block *p = d.previous;
+    if (b->fragment && !b->fragment->live)
+        b->fragment = NULL;
+}
+
+/* Code was unmapped, replaced or protected: nothing made of it may be found again. */
+static rc_t code_changed(struct thread *self, struct code_change c)
+{
+    for (struct thread *t = thread_first(); t; t = t->next) {
+        t->rec.active = false;
+        t->previous = NULL;
+    }
+    block_forget_range(c.start, c.end);
+    maps_forget();
+    if (fc_stats_get().live)
+        TRY(fc_retire_range(c.start, c.end));
+    block_each(block_drop_dead_fragment);
+    thread_sync_code();
+    (void)self;
+    return RC_OK;
+}
+
+static rc_t next_block(struct thread *t, struct app_pc pc, bool taken, struct block **out)
+{
+    struct block *p = t->previous;
     if (p) {
         struct block *s = p->succ[taken];
         if (s && app_pc_eq(s->pc, pc)) {
@@ -84,29 +132,42 @@ static rc_t next_block(struct app_pc pc, bool taken, struct block **out)
             return RC_OK;
         }
     }
-    if (block_full())
-        dispatch_flush_all();
+    if (block_full()) {
+        if (!thread_alone(t))
+            return RC_NO_MEMORY;
+        flush_all(t);
+        p = NULL;
+    }
     rc_t rc = block_get(pc, out);
-    if (rc == RC_OK && d.previous && !(*out)->source)
-        d.previous->succ[taken] = *out;
+    if (rc == RC_OK && p && !(*out)->source)
+        p->succ[taken] = *out;
     return rc;
 }
 
-/* After a trace is complete: makes a fragment of it and hangs it on its head's block. */
-static rc_t trace_complete(void)
+static bool reason_is_fatal(rc_t rc)
 {
-    struct app_pc head = d.rec.trace.head;
-    struct fragment *f = NULL;
-    rc_t rc = traces_install(&d.rec.trace, &f);
-    if (rc == RC_CACHE_FULL) {
-        dispatch_flush_fragments();
-        rc = traces_install(&d.rec.trace, &f);
+    return rc == RC_CODE_WRITE || rc == RC_NO_MEMORY || rc == RC_LOW_MEMORY_MAP || rc == RC_NO_DECODER;
+}
+
+/* After a trace is complete: makes a fragment of it and hangs it on its head's block. */
+static rc_t trace_complete(struct thread *t)
+{
+    struct app_pc head = t->rec.trace.head;
+    struct fragment *f = fc_find(head);
+    if (f) /* another thread was faster */
+        return RC_OK;
+    fc_set_patching(thread_others_stopped(t));
+    rc_t rc = traces_install(&t->rec.trace, &f);
+    if (rc == RC_CACHE_FULL && thread_alone(t)) {
+        dispatch_flush_fragments(t);
+        rc = traces_install(&t->rec.trace, &f);
     }
+    thread_sync_code();
+    if (reason_is_fatal(rc))
+        return rc;
     struct block *b = block_find(head);
     if (rc == RC_OK && b)
         b->fragment = f;
-    if (rc == RC_CODE_WRITE || rc == RC_NO_MEMORY || rc == RC_LOW_MEMORY_MAP)
-        return rc;
     if (rc != RC_OK) {
         stats_declined(rc);
         if (b)
@@ -116,14 +177,14 @@ static rc_t trace_complete(void)
 }
 
 /* Counts b as a head candidate; starts a trace when it is hot. */
-static void count_head(struct block *b)
+static void count_head(struct thread *t, struct block *b)
 {
     if (b->declined || ++b->heat < d.hot)
         return;
     rc_t rc = rec_may_contain(b);
     if (rc == RC_OK) {
-        rec_start(&d.rec, b->pc, d.max_insns);
-        housekeep_hot();
+        rec_start(&t->rec, b->pc, d.max_insns);
+        housekeep_sample(t);
     } else {
         stats_declined(rc);
         b->declined = (uint8_t)rc;
@@ -131,40 +192,94 @@ static void count_head(struct block *b)
 }
 
 /* Runs fragments until one leaves to where there is none. Returns where. */
-static struct app_pc run_fragment(struct fragment *f)
+static struct app_pc run_fragment(struct thread *t, struct fragment *f)
 {
     f->entries++;
     stats.fragment_runs++;
-    run_code(f->entry);
-    d.previous = NULL;
-    d.candidate = true;
+    run_code(t, f->entry, THREAD_RUNNING, after_fragment, NULL);
+    t->previous = NULL;
+    t->candidate = true;
     if (slots.exit_id == EXIT_LOOKUP) {
-        struct app_pc pc = app_pc(slots.target);
-        struct fragment *there = fc_find(pc);
+        struct fragment *there = fc_find(app_pc(slots.target));
         stats.lookup_misses++;
         if (there)
             fc_lookup_prefer(there); /* another tag with the same low bits had taken its place */
-        return pc;
+        return app_pc(slots.target);
     }
-    return fc_exit(slots.exit_id)->target;
+    struct frag_exit *e = fc_exit(slots.exit_id);
+    if (!e->linked) {
+        fc_set_patching(thread_others_stopped(t));
+        rc_t rc = fc_link_exit(e);
+        if (rc != RC_OK)
+            bail_out(t, e->target, rc);
+    }
+    return e->target;
 }
 
-static struct app_pc run_syscall(struct block *b)
+/* Only glibc lays out a thread's memory so that our slots are in it. */
+static bool makes_glibc_thread(const struct block *b)
 {
-    struct cpu_ctx before = d.ctx;
-    enum syscall_action action = syscall_before(&d.ctx);
-    if (action == SYSCALL_NATIVE)
-        bail_out(b->pc, RC_TLS_CHANGED);
-    if (action == SYSCALL_EXIT)
-        housekeep_exit();
-    run_code(action == SYSCALL_CLONE ? b->code_clone : b->code);
-    struct app_pc next = b->next;
-    switch (syscall_after(&before, (int64_t)d.ctx.gpr[R_RAX])) {
-    case EFFECT_NONE: break;
-    case EFFECT_FORKED: housekeep_forked(); break;
-    case EFFECT_CODE_GONE: dispatch_flush_all(); break;
+    const struct map_range *r = maps_find(b->pc);
+    const char *name = r ? str_base(r->path) : "";
+    return str_equal(name, "libc.so.6") || str_equal(name, "libpthread.so.0");
+}
+
+/* A new thread starts under control; without a record for it, natively. */
+static void run_thread_clone(struct thread *t, struct block *b)
+{
+    struct cache_pc code = b->code_clone;
+    thread_expect_others();
+    struct thread *child = makes_glibc_thread(b) ? thread_new() : NULL;
+    if (child) {
+        child->start_pc = b->next.v;
+        child->ctx.gpr[R_RCX] = b->next.v;
+        if (block_thread_code(b, &child->ctx, &code) != RC_OK) {
+            thread_gone(child);
+            child = NULL;
+            code = b->code_clone;
+        }
+        thread_sync_code();
     }
-    d.candidate = true;
+    run_code(t, code, THREAD_SYSCALL, after_block, b);
+    if (child && (int64_t)t->ctx.gpr[R_RAX] < 0)
+        thread_gone(child);
+}
+
+/* Holds the lock meanwhile: the child must find everything at rest. */
+static void run_fork(struct thread *t, struct block *b)
+{
+    slots.target = b->code.v;
+    d.enter(&t->ctx);
+    if (t->ctx.gpr[R_RAX] != 0)
+        return;
+    thread_forked(t);
+    housekeep_forked();
+}
+
+static struct app_pc run_syscall(struct thread *t, struct block *b)
+{
+    struct cpu_ctx before = t->ctx;
+    struct app_pc next = b->next;
+    t->candidate = true;
+    switch (syscall_before(&t->ctx)) {
+    case SYSCALL_NATIVE: bail_out(t, b->pc, RC_TLS_CHANGED);
+    case SYSCALL_THREAD: run_thread_clone(t, b); return next;
+    case SYSCALL_FORK: run_fork(t, b); return next;
+    case SYSCALL_CLONE: run_code(t, b->code_clone, THREAD_SYSCALL, after_block, b); return next;
+    case SYSCALL_EXIT_THREAD:
+        if (thread_alone(t))
+            housekeep_exit();
+        leave_control(t, b->pc);
+    case SYSCALL_EXIT: housekeep_exit(); break;
+    case SYSCALL_RUN: break;
+    }
+    run_code(t, b->code, THREAD_SYSCALL, after_block, b);
+    struct code_change c = syscall_after(&before, (int64_t)t->ctx.gpr[R_RAX]);
+    if (c.start != c.end) {
+        rc_t rc = code_changed(t, c);
+        if (rc != RC_OK)
+            bail_out(t, next, rc);
+    }
     return next;
 }
 
@@ -177,79 +292,89 @@ static void note_target(struct block *b, uint64_t target)
     }
 }
 
-static struct outcome run_block(struct block *b)
+static struct outcome run_block(struct thread *t, struct block *b)
 {
     if (b->code.v)
-        run_code(b->code);
-    struct outcome o = interp_next(b, &d.ctx, &slots);
+        run_code(t, b->code, THREAD_RUNNING, after_block, b);
+    struct outcome o = interp_next(b, &t->ctx, &slots);
     bool call = b->kind == IK_CALL || b->kind == IK_CALL_IND;
     if (call || b->kind == IK_RET || b->kind == IK_JMP_IND)
         note_target(b, o.next.v);
-    d.candidate = (o.taken && (o.next.v <= b->pc.v || call)) || b->map_kind != MAP_TEXT;
+    t->candidate = (o.taken && (o.next.v <= b->pc.v || call)) || b->map_kind != MAP_TEXT;
     return o;
 }
 
-static void record(struct block *b, struct outcome o, struct app_pc pc)
+static void record(struct thread *t, struct block *b, struct outcome o)
 {
-    if (rec_step(&d.rec, b, o) == REC_MORE)
+    if (rec_step(&t->rec, b, o) == REC_MORE)
         return;
-    rc_t rc = trace_complete();
-    d.candidate = true;
+    rc_t rc = trace_complete(t);
+    t->candidate = true;
     if (rc != RC_OK)
-        bail_out(pc, rc);
+        bail_out(t, o.next, rc);
 }
 
 /* One step: from pc to where control goes next. */
-static struct app_pc step(struct app_pc pc, bool *taken)
+static struct app_pc step(struct thread *t, struct app_pc pc, bool *taken)
 {
     struct block *b;
-    rc_t rc = next_block(pc, *taken, &b);
+    if (d.abandoned != RC_OK)
+        leave_control(t, pc);
+    rc_t rc = next_block(t, pc, *taken, &b);
     if (rc != RC_OK)
-        bail_out(pc, rc);
+        bail_out(t, pc, rc);
     if (b->kind == IK_STRANGE)
-        bail_out(pc, RC_STRANGE_CODE);
-    if (d.rec.active && rec_stops_before(&d.rec, b)) {
-        rec_finish_direct(&d.rec, pc);
-        rc = trace_complete();
+        bail_out(t, pc, RC_STRANGE_CODE);
+    if (t->rec.active && rec_stops_before(&t->rec, b)) {
+        rec_finish_direct(&t->rec, pc);
+        rc = trace_complete(t);
         if (rc != RC_OK)
-            bail_out(pc, rc);
-        b = block_find(pc); /* a flush may have come between */
-        if (!b)
-            return pc;
-        d.candidate = true;
+            bail_out(t, pc, rc);
+        t->candidate = true;
     }
-    if (!d.rec.active) {
-        if (d.candidate && !b->fragment)
-            count_head(b);
-        if (b->fragment && !d.rec.active)
-            return run_fragment(b->fragment);
+    if (!t->rec.active) {
+        if (t->candidate && !b->fragment)
+            count_head(t, b);
+        if (b->fragment && !t->rec.active)
+            return run_fragment(t, b->fragment);
     }
     stats.block_runs++;
-    d.previous = NULL;
+    t->previous = NULL;
     if (b->kind == IK_SYSCALL) {
         *taken = false;
-        return run_syscall(b);
+        return run_syscall(t, b);
     }
-    struct outcome o = run_block(b);
+    struct outcome o = run_block(t, b);
     *taken = o.taken;
-    d.previous = b->source ? NULL : b;
-    if (d.rec.active)
-        record(b, o, o.next);
+    t->previous = b->source ? NULL : b;
+    if (t->rec.active)
+        record(t, b, o);
     return o.next;
 }
 
 static void run(uint64_t start)
 {
+    struct thread *t = (struct thread *)slots.ctx; /* the context is its first member */
     struct app_pc pc = app_pc(start);
     bool taken = false;
-    for (uint32_t n = 0;; n++) {
-        pc = step(pc, &taken);
-        if (n % HOUSEKEEP_EVERY == 0) {
-            rc_t rc = housekeep();
+    t->tid = (int32_t)sys_gettid();
+    for (;;) {
+        pc = step(t, pc, &taken);
+        if (++t->dispatches % HOUSEKEEP_EVERY == 0) {
+            rc_t rc = housekeep(t);
             if (rc != RC_OK)
-                bail_out(pc, rc);
+                bail_out(t, pc, rc);
         }
     }
+}
+
+/* First function of a thread that was made under control. */
+static void run_new_thread(struct cpu_ctx *ctx)
+{
+    struct thread *t = (struct thread *)ctx;
+    if (!thread_lock(t))
+        go_native(t, app_pc(t->start_pc));
+    run(t->start_pc);
 }
 
 static void find_slots(void)
@@ -264,15 +389,17 @@ rc_t dispatch_take_control(const struct options *o)
     find_slots();
     d.hot = o->hot;
     d.max_insns = (int)o->max_insns;
-    code_set_sizes(32u << 20, o->cache_bytes);
+    code_set_sizes(BLOCK_AREA_BYTES, o->cache_bytes);
+    stubs_set_thread_main(run_new_thread);
     struct code_region *r;
     TRY(stubs_region(app_pc((uint64_t)(uintptr_t)&takeover), &r));
     TRY(code_commit());
     d.enter = (stubs_enter_fn *)r->enter.v;
-    uint8_t *stack = mem_map(STACK_BYTES);
-    if (!stack)
+    struct thread *t = thread_new();
+    if (!t)
         return RC_NO_MEMORY;
-    slots.ctx = &d.ctx;
-    takeover(&d.ctx, stack + STACK_BYTES, run);
+    t->state = THREAD_RUNTIME;
+    slots.ctx = &t->ctx;
+    takeover(&t->ctx, (void *)t->stack_top, run);
     return RC_OK;
 }

@@ -10,8 +10,12 @@
  *
  * until bail-out, when the thread jumps to its own code and never comes back.
  *
+ * Each controlled thread runs this loop in its own record, holding the runtime's lock (runtime/thread.h)
+ * whenever it is not in program code.
+ *
  *   DSP-1  every program instruction runs from a copy, with the program's own registers and stack.
- *   DSP-2  the program's stack and red zone are never touched by the runtime. */
+ *   DSP-2  the program's stack and red zone are never touched by the runtime.
+ *   DSP-3  once one thread has given up for all, every other goes native at its next block. */
 #ifndef REHEAT_DISPATCH_H
 #define REHEAT_DISPATCH_H
 
@@ -23,8 +27,9 @@
 rc_t dispatch_take_control(const struct options *o);
 /* True in a thread whose code runs from copies. */
 bool dispatch_in_control(void);
-/* The rest is for the runtime's other parts, called by the controlled thread between two blocks. */
-void dispatch_flush_fragments(void);
-void dispatch_flush_all(void); /* block copies too */
+struct thread;
+/* Retires all fragments and uses their memory again, if no other thread can be inside. Called by the
+ * controlled thread `t` between two blocks. */
+void dispatch_flush_fragments(struct thread *t);
 
 #endif

@@ -6,20 +6,19 @@
 #include "runtime/log.h"
 #include "runtime/sampler.h"
 #include "runtime/stats.h"
+#include "runtime/thread.h"
 
 #define WINDOW_SAMPLES 250u
 #define BAIL_WINDOWS 4
 #define BAIL_RUNTIME_PERCENT 40u
 #define BAIL_FRAGMENT_PERCENT 50u
 #define PUBLISH_SAMPLES 100u
-#define START_DISPATCHES 8u /* calls of housekeep() before sampling starts without a hot head */
+#define START_CALLS 8u /* calls of housekeep() before a thread is sampled without a hot head */
 #define BURST_FACTOR 8u
 #define BURST_MIN 64u /* fragments in one window */
 
 static struct {
     const struct options *options;
-    bool started;
-    uint32_t calls;
     uint64_t window_fragment, window_runtime, window_total;
     uint64_t since_publish;
     int bad_windows;
@@ -49,19 +48,26 @@ static void sample_count(uint64_t pc)
 void housekeep_drain(void)
 {
     uint64_t before = hk.window_total;
-    stats.samples_lost += sampler_drain(sample_count);
+    for (struct thread *t = thread_first(); t; t = t->next)
+        stats.samples_lost += sampler_drain(&t->sampler, sample_count);
     hk.since_publish += hk.window_total - before;
 }
 
-static void start_sampling(void)
+void housekeep_thread_gone(struct thread *t)
 {
-    if (hk.started)
-        return;
-    hk.started = true;
-    stats.sampler = sampler_start(hk.options->rate);
+    housekeep_drain();
+    sampler_stop(&t->sampler);
 }
 
-void housekeep_hot(void) { start_sampling(); }
+void housekeep_sample(struct thread *t)
+{
+    if (t->sampler.ring || t->sampler_tried)
+        return;
+    t->sampler_tried = true;
+    enum proto_sampler kind = sampler_start(&t->sampler, hk.options->rate);
+    if (kind != PROTO_SAMPLER_NONE)
+        stats.sampler = kind;
+}
 
 static bool traces_pay(void)
 {
@@ -71,8 +77,8 @@ static bool traces_pay(void)
     return hk.bad_windows < BAIL_WINDOWS;
 }
 
-/* Flushes when this window formed many times more traces than the windows before it did on average. */
-static void watch_phase(void)
+/* True when this window formed many times more traces than the windows before it did on average. */
+static bool phase_changed(void)
 {
     struct fc_stats s = fc_stats_get();
     uint64_t now = s.emitted - hk.emitted_at_window;
@@ -80,16 +86,17 @@ static void watch_phase(void)
     hk.emitted_at_window = s.emitted;
     hk.windows++;
     if (hk.windows > 8 && now > BURST_MIN && now > average * BURST_FACTOR && s.used * 2 > s.capacity)
-        dispatch_flush_fragments();
+        return true;
+    return false;
 }
 
 static void window_next(void) { hk.window_total = hk.window_runtime = hk.window_fragment = 0; }
 
-rc_t housekeep(void)
+rc_t housekeep(struct thread *t)
 {
-    if (!hk.started && ++hk.calls >= START_DISPATCHES)
-        start_sampling();
-    if (!sampler_pending())
+    if (++t->housekeeps >= START_CALLS)
+        housekeep_sample(t);
+    if (!sampler_pending(&t->sampler))
         return RC_OK;
     housekeep_drain();
     if (hk.since_publish >= PUBLISH_SAMPLES) {
@@ -99,7 +106,8 @@ rc_t housekeep(void)
     if (hk.window_total < WINDOW_SAMPLES)
         return RC_OK;
     bool pay = traces_pay();
-    watch_phase();
+    if (phase_changed())
+        dispatch_flush_fragments(t);
     window_next();
     return pay || !hk.options->bailout ? RC_OK : RC_LOW_RESIDENCY;
 }
@@ -121,9 +129,11 @@ void housekeep_bailed(rc_t reason)
 
 void housekeep_forked(void)
 {
-    sampler_stop();
-    hk.started = false;
-    hk.calls = 0;
+    for (struct thread *t = thread_first(); t; t = t->next) {
+        sampler_stop(&t->sampler);
+        t->sampler_tried = false;
+        t->housekeeps = 0;
+    }
     window_next();
     for (struct fragment *f = fc_newest(); f; f = f->next)
         f->samples = f->entries = 0;

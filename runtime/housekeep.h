@@ -1,4 +1,4 @@
-/* What happens now and then on the controlled thread, between two blocks: samples are drained and counted,
+/* What happens now and then on a controlled thread, between two blocks, with the lock held: samples are drained and counted,
  * the stat page is published, and the policy decides whether traces pay.
  *
  *   HK-1  bail-out: after BAIL_WINDOWS windows in a row in which the runtime's own share of the samples was
@@ -12,10 +12,14 @@
 #include "runtime/options.h"
 
 void housekeep_init(const struct options *o);
-/* Called every few hundred dispatches. A bail reason when the program should go native. */
-rc_t housekeep(void);
-/* The first trace is about to be recorded: start sampling. */
-void housekeep_hot(void);
+struct thread;
+
+/* Called every few hundred dispatches of a thread. A bail reason when the program should go native. */
+rc_t housekeep(struct thread *t);
+/* The calling thread is about to record a trace: sample it from now on. */
+void housekeep_sample(struct thread *t);
+/* The calling thread ends or goes native: its samples are counted for the last time. */
+void housekeep_thread_gone(struct thread *t);
 /* Counts the samples taken so far; before code addresses change meaning. */
 void housekeep_drain(void);
 void housekeep_bailed(rc_t reason);

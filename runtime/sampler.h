@@ -1,4 +1,4 @@
-/* CPU samples for residency: where the controlled thread spends its user-mode time.
+/* CPU samples for residency: where a controlled thread spends its user-mode time.
  *
  * A perf event on the software cpu-clock writes pcs into a ring (perf_event_open(2)); nothing interrupts the
  * program and no signal is used. The descriptor is closed at once: the mapping keeps the event alive.
@@ -9,12 +9,18 @@
 #include "runtime/base/types.h"
 #include "runtime/proto.h"
 
-/* Starts sampling the calling thread at `rate` per second of user CPU time. */
-enum proto_sampler sampler_start(uint64_t rate);
-/* Stops and unmaps. In a forked child: forgets the parent's ring. */
-void sampler_stop(void);
-bool sampler_pending(void);
+struct perf_event_mmap_page;
+struct sampler {
+    struct perf_event_mmap_page *ring; /* NULL: not sampling */
+    uint32_t ring_bytes; /* of the data part, a power of two */
+};
+
+/* Starts sampling the calling thread at `rate` per second of user CPU time; 0: no sampling. */
+enum proto_sampler sampler_start(struct sampler *s, uint64_t rate);
+/* Stops and unmaps; also forgets a ring inherited from the parent of a fork. */
+void sampler_stop(struct sampler *s);
+bool sampler_pending(const struct sampler *s);
 /* Calls fn for each sample since the last drain; returns how many were lost. */
-uint64_t sampler_drain(void (*fn)(uint64_t pc));
+uint64_t sampler_drain(struct sampler *s, void (*fn)(uint64_t pc));
 
 #endif

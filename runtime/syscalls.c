@@ -32,13 +32,24 @@ static uint64_t clone_flags(const struct cpu_ctx *ctx)
     }
 }
 
+/* pthread_create and the like: a thread record of ours can be found through the new thread pointer only if
+ * the loader laid out the memory it points to. */
+static enum syscall_action clone_action(uint64_t flags)
+{
+    const uint64_t thread = CLONE_VM | CLONE_THREAD | CLONE_SETTLS;
+    if ((flags & thread) == thread)
+        return SYSCALL_THREAD;
+    return flags & CLONE_VM ? SYSCALL_CLONE : SYSCALL_FORK;
+}
+
 enum syscall_action syscall_before(const struct cpu_ctx *ctx)
 {
     switch (ctx->gpr[R_RAX]) {
+    case __NR_fork: return SYSCALL_FORK;
     case __NR_vfork:
     case __NR_clone:
-    case __NR_clone3: return clone_flags(ctx) & CLONE_VM ? SYSCALL_CLONE : SYSCALL_RUN;
-    case __NR_exit:
+    case __NR_clone3: return clone_action(clone_flags(ctx));
+    case __NR_exit: return SYSCALL_EXIT_THREAD;
     case __NR_exit_group: return SYSCALL_EXIT;
     case __NR_rt_sigreturn: return SYSCALL_NATIVE;
     case __NR_arch_prctl: return ctx->gpr[R_RDI] == ARCH_SET_FS ? SYSCALL_NATIVE : SYSCALL_RUN;
@@ -46,33 +57,28 @@ enum syscall_action syscall_before(const struct cpu_ctx *ctx)
     }
 }
 
-static bool range_had_code(uint64_t start, uint64_t len)
+static struct code_change change_of(uint64_t start, uint64_t len)
 {
-    return maps_touches_code(start & ~4095ULL, (start + len + 4095) & ~4095ULL);
+    struct code_change c = {start & ~4095ULL, (start + len + 4095) & ~4095ULL};
+    return maps_touches_code(c.start, c.end) ? c : (struct code_change){0, 0};
 }
 
-enum syscall_effect syscall_after(const struct cpu_ctx *before, int64_t ret)
+struct code_change syscall_after(const struct cpu_ctx *before, int64_t ret)
 {
+    const struct code_change none = {0, 0}, everything = {0, UINT64_MAX};
     const uint64_t *g = before->gpr;
-    bool failed = ret < 0 && ret > -4096;
+    if (ret < 0 && ret > -4096)
+        return none;
     switch (g[R_RAX]) {
-    case __NR_fork: return ret == 0 ? EFFECT_FORKED : EFFECT_NONE;
-    case __NR_clone:
-    case __NR_clone3: return ret == 0 && !(clone_flags(before) & CLONE_VM) ? EFFECT_FORKED : EFFECT_NONE;
     case __NR_munmap:
     case __NR_mprotect:
-    case __NR_pkey_mprotect:
-        return !failed && range_had_code(g[R_RDI], g[R_RSI]) ? EFFECT_CODE_GONE : EFFECT_NONE;
-    case __NR_mmap:
-        if (failed)
-            return EFFECT_NONE;
-        return range_had_code((uint64_t)ret, g[R_RSI]) ? EFFECT_CODE_GONE : EFFECT_NONE;
-    case __NR_mremap:
-        if (failed)
-            return EFFECT_NONE;
-        return range_had_code(g[R_RDI], g[R_RSI]) || range_had_code((uint64_t)ret, g[R_RDX]) ? EFFECT_CODE_GONE
-                                                                                       : EFFECT_NONE;
-    case __NR_remap_file_pages: return EFFECT_CODE_GONE;
-    default: return EFFECT_NONE;
+    case __NR_pkey_mprotect: return change_of(g[R_RDI], g[R_RSI]);
+    case __NR_mmap: return change_of((uint64_t)ret, g[R_RSI]);
+    case __NR_mremap: {
+        struct code_change from = change_of(g[R_RDI], g[R_RSI]);
+        return from.end ? everything : change_of((uint64_t)ret, g[R_RDX]);
+    }
+    case __NR_remap_file_pages: return everything;
+    default: return none;
     }
 }

@@ -9,19 +9,21 @@
 enum syscall_action {
     SYSCALL_RUN, /* as it is */
     SYSCALL_CLONE, /* a child that shares memory goes on natively */
+    SYSCALL_THREAD, /* a new thread, made as glibc makes them */
+    SYSCALL_FORK, /* a child with memory of its own */
+    SYSCALL_EXIT_THREAD, /* the calling thread ends */
     SYSCALL_EXIT, /* the process ends: publish, then run */
     SYSCALL_NATIVE /* not possible under control: give the thread back first */
 };
 
-enum syscall_effect {
-    EFFECT_NONE,
-    EFFECT_FORKED, /* we are the child, with memory of our own */
-    EFFECT_CODE_GONE /* mapped code may have changed */
-};
-
 /* Registers as they are before the instruction. */
 enum syscall_action syscall_before(const struct cpu_ctx *ctx);
+
+/* Address ranges whose code may have changed; start == end: none. */
+struct code_change {
+    uint64_t start, end;
+};
 /* `before`: registers before; `ret`: the kernel's answer. */
-enum syscall_effect syscall_after(const struct cpu_ctx *before, int64_t ret);
+struct code_change syscall_after(const struct cpu_ctx *before, int64_t ret);
 
 #endif

@@ -54,6 +54,21 @@ void block_flush(void)
     stats.flushes++;
 }
 
+void block_forget_range(uint64_t start, uint64_t end)
+{
+    for (uint32_t i = 0; i < bucket_count; i++) {
+        struct block **p = &buckets[i];
+        while (*p) {
+            struct block *b = *p;
+            b->succ[0] = b->succ[1] = NULL;
+            if (b->pc.v < end && b->next.v > start)
+                *p = b->chain;
+            else
+                p = &b->chain;
+        }
+    }
+}
+
 void block_each(void (*fn)(struct block *))
 {
     for (uint32_t i = 0; i < bucket_count; i++)
@@ -121,6 +136,31 @@ static void emit_syscall_clone(struct asm_buf *a, const struct insn *t, const st
     a->bytes[at + 1] = (uint8_t)(a->len - at - 2);
     asm_mov_imm64(a, R_RCX, next);
     asm_jmp_reg(a, R_RCX);
+}
+
+/* syscall; the parent leaves as usual, the child goes to thread_start with its context in rcx. */
+rc_t block_thread_code(const struct block *b, const struct cpu_ctx *child, struct cache_pc *code)
+{
+    struct code_region *r;
+    uint8_t buf[128];
+    TRY(stubs_region(b->pc, &r));
+    struct asm_buf a = asm_on(buf, sizeof buf, cache_pc(r->blocks.next));
+    asm_bytes(&a, (const void *)b->pc.v, b->next.v - b->pc.v);
+    asm_mov_reg(&a, R_RCX, R_RAX);
+    size_t at = a.len;
+    asm_loop_op(&a, 3, 0); /* jrcxz child */
+    asm_mov_imm64(&a, R_RCX, b->next.v);
+    emit_leave(&a, r);
+    buf[at + 1] = (uint8_t)(a.len - at - 2);
+    asm_mov_imm64(&a, R_RCX, (uint64_t)(uintptr_t)child);
+    asm_jmp(&a, r->thread_start.v);
+    asm_align(&a, 16);
+    if (a.overflow || a.len > r->blocks.end - r->blocks.next)
+        return RC_NO_MEMORY;
+    *code = cache_pc(r->blocks.next);
+    r->blocks.next += a.len;
+    TRY(code_stage(*code, buf, a.len));
+    return code_commit();
 }
 
 static rc_t emit_block(struct block *b, const struct insn *in, int n, struct code_region *r)

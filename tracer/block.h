@@ -26,6 +26,7 @@
 #include "tracer/decode.h"
 
 struct fragment;
+struct cpu_ctx;
 
 struct block {
     struct app_pc pc, next; /* next: the address after its last instruction */
@@ -55,8 +56,13 @@ struct block_stats {
 rc_t block_get(struct app_pc pc, struct block **out);
 /* The block if it is known, else NULL. */
 struct block *block_find(struct app_pc pc);
+/* A copy of b, a system call that makes a thread, whose child starts under control: it enters its region's
+ * thread_start with `child`, the context prepared for it. Good for one run. RC_NO_MEMORY, RC_CODE_WRITE. */
+rc_t block_thread_code(const struct block *b, const struct cpu_ctx *child, struct cache_pc *code);
 /* Forgets all blocks; any copy becomes invalid. */
 void block_flush(void);
+/* Forgets blocks whose text overlaps [start, end). Their copies stay valid for threads that are in them. */
+void block_forget_range(uint64_t start, uint64_t end);
 /* True when the next block_get may need room that only a flush can make. */
 bool block_full(void);
 /* Calls fn for each known block. */

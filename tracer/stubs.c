@@ -8,6 +8,10 @@
 
 int32_t slots_fs_offset;
 
+static uint64_t thread_main;
+
+void stubs_set_thread_main(void (*main)(struct cpu_ctx *ctx)) { thread_main = (uint64_t)(uintptr_t)main; }
+
 static const uint8_t callee_saved[] = {R_RBX, R_RBP, 12, 13, 14, 15};
 
 /* push callee-saved ; ctx.rt_sp = rsp ; flags = ctx.rflags ; gpr = ctx.gpr ; jmp slots.target */
@@ -72,6 +76,23 @@ static void emit_lookup_miss(struct asm_buf *a, struct cache_pc leave)
     asm_jmp(a, leave.v);
 }
 
+/* rcx: the new thread's context, where its rcx and rt_sp are already set. */
+static void emit_thread_start(struct asm_buf *a)
+{
+    for (unsigned r = 0; r < 16; r++)
+        if (r != R_RCX)
+            asm_store(a, R_RCX, CTX_GPR(r), r);
+    asm_store_slot(a, SLOT(ctx), R_RCX);
+    asm_load(a, R_RSP, R_RCX, CTX(rt_sp));
+    asm_pushfq(a);
+    asm_pop_mem(a, R_RCX, CTX(rflags));
+    asm_cld(a);
+    asm_mov_reg(a, R_RDI, R_RCX);
+    asm_mov_imm64(a, R_RAX, thread_main);
+    asm_push(a, R_RAX); /* in place of a return address: main does not return */
+    asm_jmp_reg(a, R_RAX);
+}
+
 rc_t stubs_region(struct app_pc pc, struct code_region **region)
 {
     TRY(code_region_near(pc, region));
@@ -88,6 +109,9 @@ rc_t stubs_region(struct app_pc pc, struct code_region **region)
     asm_align(&a, 16);
     r->lookup_miss = asm_here(&a);
     emit_lookup_miss(&a, r->leave);
+    asm_align(&a, 16);
+    r->thread_start = asm_here(&a);
+    emit_thread_start(&a);
     if (a.overflow)
         return RC_ASSERT;
     TRY(code_stage(cache_pc(r->stubs.next), buf, a.len));

@@ -30,7 +30,7 @@ struct code_region {
     uint64_t start, end;
     struct code_area stubs, blocks, fragments;
     /* The region's own entry points into the runtime; see tracer/stubs.h. */
-    struct cache_pc enter, leave, lookup_miss;
+    struct cache_pc enter, leave, lookup_miss, thread_start;
 };
 
 /* Sizes of the two areas of every region, in bytes. Called once, before the first code_region_near. */

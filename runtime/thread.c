@@ -1,0 +1,145 @@
+#include "runtime/thread.h"
+
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+
+#include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
+
+#define LOCK_PATIENCE_NS 200000000ULL
+#define SPINS 200
+
+static struct thread *threads;
+static bool several;
+static uint32_t lock_word; /* 0 free, 1 held, 2 held and waited for (Drepper, Futexes Are Tricky, mutex 2) */
+
+struct thread *thread_first(void) { return threads; }
+
+static bool kernel_knows(int32_t tid) { return sys_call3(__NR_tgkill, sys_getpid(), tid, 0) == 0; }
+
+/* GONE and truly so: its thread can execute nothing any more. */
+static bool is_reusable(const struct thread *t)
+{
+    return t->state == THREAD_GONE && (t->tid == 0 || !kernel_knows(t->tid));
+}
+
+struct thread *thread_new(void)
+{
+    struct thread *t = threads;
+    while (t && !is_reusable(t))
+        t = t->next;
+    if (!t) {
+        uint8_t *stack = mem_map(THREAD_STACK_BYTES);
+        t = mem_map(sizeof *t);
+        if (!t || !stack)
+            return NULL;
+        t->stack_top = (uint64_t)(uintptr_t)(stack + THREAD_STACK_BYTES);
+        t->next = threads;
+        threads = t;
+    }
+    t->ctx.rt_sp = t->stack_top;
+    t->tid = 0;
+    t->dispatches = t->housekeeps = 0;
+    t->sampler_tried = false;
+    t->previous = NULL;
+    t->candidate = false;
+    t->rec.active = false;
+    t->state = THREAD_WAITING;
+    return t;
+}
+
+void thread_gone(struct thread *t)
+{
+    t->rec.active = false;
+    t->state = THREAD_GONE;
+}
+
+bool thread_alone(const struct thread *self)
+{
+    for (const struct thread *t = threads; t; t = t->next)
+        if (t != self && !is_reusable(t))
+            return false;
+    return true;
+}
+
+bool thread_others_stopped(const struct thread *self)
+{
+    for (const struct thread *t = threads; t; t = t->next)
+        if (t != self && __atomic_load_n(&t->state, __ATOMIC_ACQUIRE) == THREAD_RUNNING)
+            return false;
+    return true;
+}
+
+void thread_forked(struct thread *self)
+{
+    for (struct thread *t = threads; t; t = t->next)
+        if (t != self) {
+            t->state = THREAD_GONE;
+            t->tid = 0;
+            sampler_stop(&t->sampler);
+        }
+    self->tid = (int32_t)sys_gettid();
+    several = false;
+    lock_word = 0;
+}
+
+void thread_expect_others(void)
+{
+    if (several)
+        return;
+    several = true;
+    lock_word = 1;
+    (void)sys_call3(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+}
+
+void thread_sync_code(void)
+{
+    if (several)
+        (void)sys_call3(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+}
+
+static bool lock_try(uint32_t to)
+{
+    uint32_t free = 0;
+    return __atomic_compare_exchange_n(&lock_word, &free, to, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static bool lock_wait(void)
+{
+    const uint64_t start = sys_clock_ns(1);
+    while (__atomic_exchange_n(&lock_word, 2, __ATOMIC_ACQUIRE) != 0) {
+        struct {
+            int64_t sec, nsec;
+        } patience = {0, (int64_t)LOCK_PATIENCE_NS};
+        if (sys_clock_ns(1) - start > LOCK_PATIENCE_NS)
+            return false;
+        (void)sys_call6(__NR_futex, (long)&lock_word, FUTEX_WAIT_PRIVATE, 2, (long)&patience, 0, 0);
+    }
+    return true;
+}
+
+bool thread_lock(struct thread *self)
+{
+    if (!several) {
+        self->state = THREAD_RUNTIME;
+        return true;
+    }
+    __atomic_store_n(&self->state, THREAD_WAITING, __ATOMIC_SEQ_CST);
+    bool held = false;
+    for (int i = 0; i < SPINS && !held; i++) {
+        held = lock_try(1);
+        if (!held)
+            __builtin_ia32_pause();
+    }
+    if (!held && !lock_wait())
+        return false;
+    self->state = THREAD_RUNTIME;
+    return true;
+}
+
+void thread_unlock(struct thread *self, enum thread_state next)
+{
+    __atomic_store_n(&self->state, next, __ATOMIC_SEQ_CST);
+    if (several && __atomic_exchange_n(&lock_word, 0, __ATOMIC_RELEASE) == 2)
+        (void)sys_call3(__NR_futex, &lock_word, FUTEX_WAKE_PRIVATE, 1);
+}
