@@ -299,8 +299,8 @@ void fc_flush(void)
 {
     for (int i = 0; i < code_region_count(); i++)
         code_region_get(i)->fragments.next = code_region_get(i)->fragments.start;
-    if (code_region_count() && fc.lookup && fc.lookup[0])
-        lookup_clear(code_region_get(0));
+    for (const struct fragment *f = fc.newest; f; f = f->next)
+        fc.lookup[f->tag.v & 0xffff] = code_region_get(0)->lookup_miss.v;
     fc.stats.retired += fc.stats.live;
     fc.stats.live = fc.stats.used = fc.stats.links = 0;
     fc.stats.flushes++;

@@ -11,13 +11,16 @@
 #include "tracer/stubs.h"
 
 #define BLOCK_AREA_BYTES (32u << 20)
+#define THRASH_RUNS 200000u /* block runs between two flushes of a cache that is far too small */
+#define HOT_MOST 100000u
 #define HOUSEKEEP_EVERY 512u /* dispatches */
 
 static __thread struct tls_slots slots __attribute__((tls_model("initial-exec")));
 
 static struct {
     stubs_enter_fn *enter;
-    uint64_t hot;
+    uint64_t hot, hot_least; /* the threshold now and as set */
+    uint64_t runs_at_flush;
     int max_insns;
     rc_t abandoned; /* DSP-3: why; RC_OK: still in control */
 } d;
@@ -76,10 +79,13 @@ static struct app_pc after_fragment(struct thread *t, const struct block *b)
     return slots.exit_id == EXIT_LOOKUP ? app_pc(slots.target) : fc_exit(slots.exit_id)->target;
 }
 
-static void block_forget_fragment(struct block *b)
+static void block_forget_fragment(struct app_pc head)
 {
-    b->fragment = NULL;
-    b->heat = 0;
+    struct block *b = block_find(head);
+    if (b) {
+        b->fragment = NULL;
+        b->heat = 0;
+    }
 }
 
 void dispatch_flush_fragments(struct thread *t)
@@ -87,8 +93,21 @@ void dispatch_flush_fragments(struct thread *t)
     if (!thread_alone(t))
         return;
     housekeep_drain(); /* samples are by address, and addresses are about to change meaning */
+    for (const struct fragment *f = fc_newest(); f; f = f->next)
+        block_forget_fragment(f->tag);
     fc_flush();
-    block_each(block_forget_fragment);
+}
+
+/* A cache too small for what is hot is refilled for nothing: ask for more heat until flushes are rare. */
+static void flush_full(struct thread *t)
+{
+    bool thrashing = stats.block_runs - d.runs_at_flush < THRASH_RUNS;
+    if (thrashing && d.hot < HOT_MOST)
+        d.hot *= 2;
+    else if (!thrashing && d.hot / 2 >= d.hot_least)
+        d.hot /= 2;
+    d.runs_at_flush = stats.block_runs;
+    dispatch_flush_fragments(t);
 }
 
 static void flush_all(struct thread *t)
@@ -159,7 +178,7 @@ static rc_t trace_complete(struct thread *t)
     fc_set_patching(thread_others_stopped(t));
     rc_t rc = traces_install(&t->rec.trace, &f);
     if (rc == RC_CACHE_FULL && thread_alone(t)) {
-        dispatch_flush_fragments(t);
+        flush_full(t);
         rc = traces_install(&t->rec.trace, &f);
     }
     thread_sync_code();
@@ -387,7 +406,7 @@ static void find_slots(void)
 rc_t dispatch_take_control(const struct options *o)
 {
     find_slots();
-    d.hot = o->hot;
+    d.hot = d.hot_least = o->hot;
     d.max_insns = (int)o->max_insns;
     code_set_sizes(BLOCK_AREA_BYTES, o->cache_bytes);
     stubs_set_thread_main(run_new_thread);

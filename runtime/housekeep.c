@@ -12,7 +12,7 @@
 #define BAIL_WINDOWS 4
 #define BAIL_RUNTIME_PERCENT 40u
 #define BAIL_FRAGMENT_PERCENT 50u
-#define PUBLISH_SAMPLES 100u
+#define PUBLISH_SAMPLES 500u
 #define START_CALLS 8u /* calls of housekeep() before a thread is sampled without a hot head */
 #define BURST_FACTOR 8u
 #define BURST_MIN 64u /* fragments in one window */
