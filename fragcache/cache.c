@@ -95,7 +95,7 @@ static void lookup_clear(const struct code_region *r)
         fc.lookup[i] = r->lookup_miss.v;
 }
 
-void fc_lookup_prefer(struct fragment *f) { fc.lookup[f->tag.v & 0xffff] = f->start.v; }
+void fc_lookup_prefer(struct fragment *f) { fc.lookup[f->tag.v & 0xffff] = f->lookup_entry.v; }
 
 static rc_t exit_link(struct frag_exit *e, struct fragment *to)
 {
@@ -171,7 +171,7 @@ static rc_t fragment_retire(struct fragment *f)
     struct tag *t = tag_find(f->tag, false);
     if (t && t->fragment == f)
         t->fragment = NULL;
-    if (fc.lookup[f->tag.v & 0xffff] == f->start.v)
+    if (fc.lookup[f->tag.v & 0xffff] == f->lookup_entry.v)
         fc.lookup[f->tag.v & 0xffff] = code_region_find(f->start.v)->lookup_miss.v;
     f->live = false;
     fc.stats.live--;
@@ -236,6 +236,7 @@ static void fragment_describe(struct fragment *f, const struct ir *ir, const str
     f->len = out->len;
     f->body_end = out->body_end;
     f->entry = cache_pc(f->start.v + out->entry);
+    f->lookup_entry = cache_pc(f->start.v + out->lookup_entry);
     f->insns_in = (uint32_t)ir->insn_count;
     f->insns_out = out->insns_out;
     for (int i = 0; i < ir->insn_count; i++)

@@ -30,7 +30,7 @@ struct frag_exit {
 
 struct fragment {
     struct app_pc tag;
-    struct cache_pc start, entry; /* start: lookup entry */
+    struct cache_pc start, lookup_entry, entry;
     uint32_t id, len, body_end; /* id from 1; bytes */
     uint32_t insns_in, insns_out, bytes_in;
     uint32_t first_exit;

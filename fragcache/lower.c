@@ -4,6 +4,8 @@
 #include "tracer/asm.h"
 
 #define MAX_CONSTANTS 512
+#define LOOP_ALIGN 64u
+#define STRAIGHT_ALIGN 32u
 
 struct lowering {
     struct asm_buf a;
@@ -162,13 +164,28 @@ void lower_stub_far(uint8_t bytes[STUB_BYTES_EACH], struct cache_pc at, struct c
         asm_bytes(&a, "", 1); /* never reached */
 }
 
+static void emit_lookup_entry(struct asm_buf *a, struct app_pc tag, const struct code_region *r)
+{
+    asm_mov_imm64(a, R_RCX, 0 - tag.v);
+    asm_lea_sum(a, R_RCX, R_RCX, R_RDX);
+    asm_loop_op(a, 3, 5);
+    asm_jmp(a, r->lookup_miss.v);
+    lower_reload(a);
+}
+
+/* The lookup entry comes first; what follows it is aligned: a loop to a cache line, so that a short one is
+ * fetched as a whole. */
 static void lower_lookup_entry(struct lowering *l, const struct code_region *r)
 {
-    asm_mov_imm64(&l->a, R_RCX, 0 - l->ir->tag.v);
-    asm_lea_sum(&l->a, R_RCX, R_RCX, R_RDX);
-    asm_loop_op(&l->a, 3, 5);
-    asm_jmp(&l->a, r->lookup_miss.v);
-    lower_reload(&l->a);
+    uint8_t buf[64];
+    struct asm_buf trial = asm_on(buf, sizeof buf, asm_here(&l->a));
+    emit_lookup_entry(&trial, l->ir->tag, r);
+    unsigned align = l->ir->end == TRACE_LOOP ? LOOP_ALIGN : STRAIGHT_ALIGN;
+    size_t pad = (0 - (l->a.origin + trial.len)) & (align - 1);
+    while (pad--)
+        asm_bytes(&l->a, "", 1); /* never reached */
+    l->out->lookup_entry = (uint32_t)l->a.len;
+    emit_lookup_entry(&l->a, l->ir->tag, r);
     l->out->entry = (uint32_t)l->a.len;
 }
 

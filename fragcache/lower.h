@@ -35,7 +35,7 @@ struct lowered {
     uint8_t *bytes; /* LOWER_MAX_BYTES, the caller's */
     struct lowered_exit *exits; /* LOWER_MAX_EXITS, the caller's */
     struct lowered_node *map; /* one per node of the IR, the caller's */
-    uint32_t len, entry, body_end; /* offsets; the lookup entry is at 0 */
+    uint32_t len, lookup_entry, entry, body_end; /* offsets */
     int exit_count, map_count;
     uint32_t insns_out; /* instructions from entry to body_end */
 };
