@@ -150,7 +150,7 @@ static rc_t exit_unlink(struct frag_exit *e, uint32_t id)
     uint8_t stub[STUB_BYTES_EACH];
     const struct code_region *r = code_region_find(e->stub.v);
     int32_t d = (int32_t)(e->stub.v - (e->branch.v + 4));
-    lower_stub(stub, e->stub, r, id);
+    lower_stub(stub, e->stub, r, id, e->target);
     TRY(code_stage(e->stub, stub, sizeof stub));
     TRY(code_stage(e->branch, &d, 4));
     e->linked = NULL;

@@ -148,8 +148,13 @@ static rc_t lower_node(struct lowering *l, const struct node *n)
     return RC_UNSUPPORTED;
 }
 
-void lower_stub(uint8_t bytes[STUB_BYTES_EACH], struct cache_pc at, const struct code_region *r, uint32_t id)
+void lower_stub(uint8_t bytes[STUB_BYTES_EACH], struct cache_pc at, const struct code_region *r, uint32_t id,
+                struct app_pc target)
 {
+    if (r->native_exits) {
+        lower_stub_far(bytes, at, cache_pc(target.v));
+        return;
+    }
     struct asm_buf a = asm_on(bytes, STUB_BYTES_EACH, at);
     asm_store_slot_imm32(&a, SLOT(exit_id), id);
     asm_jmp(&a, r->leave.v);
@@ -202,7 +207,7 @@ static void place_stubs(struct lowering *l, const struct code_region *r, uint32_
         struct lowered_exit *e = &l->out->exits[i];
         uint8_t stub[STUB_BYTES_EACH];
         e->stub = (uint32_t)l->a.len;
-        lower_stub(stub, asm_here(&l->a), r, first_exit + (uint32_t)i);
+        lower_stub(stub, asm_here(&l->a), r, first_exit + (uint32_t)i, app_pc(e->target));
         asm_bytes(&l->a, stub, sizeof stub);
         patch_rel32(l, e->branch, e->stub);
     }

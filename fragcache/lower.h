@@ -4,6 +4,7 @@
  *                  mov rdx, fs:[spill1]; mov rcx, fs:[spill0]
  *   entry:         the path; each direct exit is a jcc or jmp rel32 to its stub, or to what it is linked to
  *   stubs:         mov dword fs:[exit_id], id; jmp leave            (one per direct exit)
+ *                  with native exits: jmp [rip+0]; target
  *   constants:     return addresses that inlined calls push
  *
  * An indirect branch loads its target into rdx (rcx and rdx spilled), compares it with the expected one by
@@ -45,8 +46,10 @@ struct lowered {
 rc_t lower(const struct ir *ir, struct cache_pc at, const struct code_region *r, uint32_t first_exit,
            uint32_t lookup_table, struct lowered *out);
 
-/* The 17 bytes of the stub of exit `id`, at address `at`. */
-void lower_stub(uint8_t bytes[STUB_BYTES_EACH], struct cache_pc at, const struct code_region *r, uint32_t id);
+/* The 17 bytes of the stub of exit `id` to `target`, at address `at`. In a region with native exits it jumps
+ * to the target itself. */
+void lower_stub(uint8_t bytes[STUB_BYTES_EACH], struct cache_pc at, const struct code_region *r, uint32_t id,
+                struct app_pc target);
 /* The same stub linked to a target that a rel32 may not reach: jmp [rip+0]; target; padding. */
 void lower_stub_far(uint8_t bytes[STUB_BYTES_EACH], struct cache_pc at, struct cache_pc to);
 

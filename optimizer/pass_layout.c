@@ -80,6 +80,11 @@ rc_t pass_layout(struct ir *ir)
         last->why = "layout: looked up";
         return RC_OK;
     case TRACE_DIRECT: return ir_append(ir, end);
+    case TRACE_BEFORE:
+        last->op = N_EXIT;
+        last->target = ir->insns[last->insn].pc.v;
+        last->why = "layout: stays native";
+        return RC_OK;
     }
     return RC_UNSUPPORTED;
 }

@@ -4,6 +4,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "runtime/housekeep.h"
+#include "runtime/slice.h"
 #include "runtime/stats.h"
 #include "runtime/syscalls.h"
 #include "runtime/thread.h"
@@ -23,6 +24,7 @@ static struct {
     uint64_t runs_at_flush;
     int max_insns;
     rc_t abandoned; /* DSP-3: why; RC_OK: still in control */
+    bool sampled; /* control=sampled: system calls, strange code and fragments end a slice */
 } d;
 
 REH_HIDDEN void takeover(struct cpu_ctx *ctx, void *stack_top, void (*run)(uint64_t pc));
@@ -44,6 +46,15 @@ _Noreturn static void leave_control(struct thread *t, struct app_pc pc)
     thread_gone(t);
     thread_unlock(t, THREAD_GONE);
     go_native(t, pc);
+}
+
+/* A slice is over: the thread goes on natively until its next sample. Lock held. */
+_Noreturn static void end_slice(struct thread *t, uint64_t to)
+{
+    t->rec.active = false;
+    slice_ends(t);
+    thread_unlock(t, THREAD_NATIVE);
+    go_native(t, app_pc(to));
 }
 
 /* All threads give up control. Lock held. */
@@ -203,6 +214,7 @@ static void count_head(struct thread *t, struct block *b)
     rc_t rc = rec_may_contain(b);
     if (rc == RC_OK) {
         rec_start(&t->rec, b->pc, d.max_insns);
+        t->rec.native = d.sampled;
         housekeep_sample(t);
     } else {
         stats_declined(rc);
@@ -342,7 +354,7 @@ static struct app_pc step(struct thread *t, struct app_pc pc, bool *taken)
     rc_t rc = next_block(t, pc, *taken, &b);
     if (rc != RC_OK)
         bail_out(t, pc, rc);
-    if (b->kind == IK_STRANGE)
+    if (b->kind == IK_STRANGE && !d.sampled)
         bail_out(t, pc, RC_STRANGE_CODE);
     if (t->rec.active && rec_stops_before(&t->rec, b)) {
         rec_finish_direct(&t->rec, pc);
@@ -354,6 +366,8 @@ static struct app_pc step(struct thread *t, struct app_pc pc, bool *taken)
     if (!t->rec.active) {
         if (t->candidate && !b->fragment)
             count_head(t, b);
+        if (d.sampled && slice_stops_at(t, b))
+            end_slice(t, pc.v);
         if (b->fragment && !t->rec.active)
             return run_fragment(t, b->fragment);
     }
@@ -369,6 +383,21 @@ static struct app_pc step(struct thread *t, struct app_pc pc, bool *taken)
     if (t->rec.active)
         record(t, b, o);
     return o.next;
+}
+
+/* control=sampled: from a sample's pc until the slice's budget is used up. */
+static void run_slice(struct cpu_ctx *ctx)
+{
+    struct thread *t = (struct thread *)ctx;
+    struct app_pc pc = app_pc(t->start_pc);
+    bool taken = false;
+    if (!thread_lock(t))
+        go_native(t, pc);
+    t->previous = NULL;
+    t->candidate = false;
+    slice_begins(t);
+    for (;;)
+        pc = step(t, pc, &taken);
 }
 
 static void run(uint64_t start)
@@ -403,17 +432,50 @@ static void find_slots(void)
     slots_fs_offset = (int32_t)((int64_t)(uintptr_t)&slots - (int64_t)fs);
 }
 
-rc_t dispatch_take_control(const struct options *o)
+static rc_t prepare(void (*thread_main)(struct cpu_ctx *), bool native_exits)
 {
-    find_slots();
-    d.hot = d.hot_least = o->hot;
-    d.max_insns = (int)o->max_insns;
-    code_set_sizes(BLOCK_AREA_BYTES, o->cache_bytes);
-    stubs_set_thread_main(run_new_thread);
     struct code_region *r;
+    stubs_set_thread_main(thread_main);
+    stubs_set_native_exits(native_exits);
     TRY(stubs_region(app_pc((uint64_t)(uintptr_t)&takeover), &r));
     TRY(code_commit());
     d.enter = (stubs_enter_fn *)r->enter.v;
+    return RC_OK;
+}
+
+void dispatch_init(const struct options *o)
+{
+    find_slots();
+    d.sampled = o->control == CONTROL_SAMPLED;
+    d.hot = d.hot_least = d.sampled ? (o->hot + 4) / 5 : o->hot; /* the sample has already voted */
+    d.max_insns = (int)o->max_insns;
+    code_set_sizes(BLOCK_AREA_BYTES, o->cache_bytes);
+}
+
+rc_t dispatch_slice_begin(uint64_t pc, const struct cpu_ctx *state, uint64_t *entry, uint64_t *sp, uint64_t *arg)
+{
+    if (d.abandoned != RC_OK)
+        return d.abandoned;
+    if (!d.enter)
+        TRY(prepare(run_slice, true));
+    struct thread *t = thread_of(sys_gettid());
+    if (!t)
+        return RC_NO_MEMORY;
+    mem_copy(t->ctx.gpr, state->gpr, sizeof t->ctx.gpr);
+    t->ctx.rflags = state->rflags;
+    t->start_pc = pc;
+    t->state = THREAD_WAITING;
+    slots.ctx = &t->ctx;
+    *entry = (uint64_t)(uintptr_t)&run_slice;
+    *sp = t->stack_top - 8; /* as after a call */
+    *arg = (uint64_t)(uintptr_t)&t->ctx;
+    return RC_OK;
+}
+
+rc_t dispatch_take_control(const struct options *o)
+{
+    (void)o;
+    TRY(prepare(run_new_thread, false));
     struct thread *t = thread_new();
     if (!t)
         return RC_NO_MEMORY;

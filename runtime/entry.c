@@ -9,6 +9,7 @@
 #include "runtime/dump.h"
 #include "runtime/housekeep.h"
 #include "runtime/log.h"
+#include "runtime/slice.h"
 #include "runtime/stats.h"
 #include "runtime/traces.h"
 
@@ -85,9 +86,10 @@ __attribute__((constructor)) static void reheat_start(int argc, char **argv, cha
     stats_init(&options);
     housekeep_init(&options);
     dump_set(options.dump_path);
+    dispatch_init(&options);
     rc = traces_init(&options);
     if (rc == RC_OK)
-        rc = dispatch_take_control(&options);
+        rc = options.control == CONTROL_FULL ? dispatch_take_control(&options) : slice_start(&options);
     if (rc != RC_OK)
         log_refusal(rc, "");
 }

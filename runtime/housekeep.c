@@ -32,12 +32,13 @@ static void sample_count(uint64_t pc)
 {
     const struct code_region *r = code_region_find(pc);
     struct fragment *f = r && pc >= r->fragments.start ? fc_at(pc) : NULL;
+    bool full = hk.options->control == CONTROL_FULL;
     hk.window_total++;
     if (f) {
         f->samples++;
         stats.samples_fragment++;
         hk.window_fragment++;
-    } else if (r || maps_kind(app_pc(pc)) == MAP_SELF || !stats.bailout_reason) {
+    } else if (r || maps_kind(app_pc(pc)) == MAP_SELF || (full && !stats.bailout_reason)) {
         stats.samples_runtime++; /* under control whatever is not a fragment is the interpreter's cost */
         hk.window_runtime++;
     } else {
@@ -105,7 +106,7 @@ rc_t housekeep(struct thread *t)
     }
     if (hk.window_total < WINDOW_SAMPLES)
         return RC_OK;
-    bool pay = traces_pay();
+    bool pay = traces_pay() || hk.options->control == CONTROL_SAMPLED;
     if (phase_changed())
         dispatch_flush_fragments(t);
     window_next();

@@ -7,7 +7,7 @@
 
 #define OPTION_TEXT 256
 
-enum control { CONTROL_OFF, CONTROL_FULL };
+enum control { CONTROL_OFF, CONTROL_FULL, CONTROL_SAMPLED };
 
 struct options {
 #define OPT_NUM(name, field, default_, min, max, unit, help) uint64_t field;

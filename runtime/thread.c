@@ -20,7 +20,7 @@ static bool kernel_knows(int32_t tid) { return sys_call3(__NR_tgkill, sys_getpid
 /* GONE and truly so: its thread can execute nothing any more. */
 static bool is_reusable(const struct thread *t)
 {
-    return t->state == THREAD_GONE && (t->tid == 0 || !kernel_knows(t->tid));
+    return (t->state == THREAD_GONE || t->state == THREAD_NATIVE) && (t->tid == 0 || !kernel_knows(t->tid));
 }
 
 struct thread *thread_new(void)
@@ -52,6 +52,17 @@ void thread_gone(struct thread *t)
 {
     t->rec.active = false;
     t->state = THREAD_GONE;
+}
+
+struct thread *thread_of(long tid)
+{
+    for (struct thread *t = threads; t; t = t->next)
+        if (t->state == THREAD_NATIVE && t->tid == (int32_t)tid)
+            return t;
+    struct thread *t = thread_new();
+    if (t)
+        t->tid = (int32_t)tid;
+    return t;
 }
 
 bool thread_alone(const struct thread *self)
@@ -118,6 +129,14 @@ static bool lock_wait(void)
     return true;
 }
 
+bool thread_lock_try(void) { return !several || lock_try(1); }
+
+void thread_lock_drop(void)
+{
+    if (several && __atomic_exchange_n(&lock_word, 0, __ATOMIC_RELEASE) == 2)
+        (void)sys_call3(__NR_futex, &lock_word, FUTEX_WAKE_PRIVATE, 1);
+}
+
 bool thread_lock(struct thread *self)
 {
     if (!several) {
@@ -139,7 +158,10 @@ bool thread_lock(struct thread *self)
 
 void thread_unlock(struct thread *self, enum thread_state next)
 {
+    if (!several) { /* THR-4 */
+        self->state = next;
+        return;
+    }
     __atomic_store_n(&self->state, next, __ATOMIC_SEQ_CST);
-    if (several && __atomic_exchange_n(&lock_word, 0, __ATOMIC_RELEASE) == 2)
-        (void)sys_call3(__NR_futex, &lock_word, FUTEX_WAKE_PRIVATE, 1);
+    thread_lock_drop();
 }

@@ -7,6 +7,7 @@
  *   SYSCALL  as RUNNING, but in a copy that holds only a system call
  *   WAITING  about to take the lock
  *   RUNTIME  holds the lock
+ *   NATIVE   between two slices of control=sampled; may be inside fragments, never inside copies of blocks
  *
  *   THR-1  shared state of the runtime is read and written only in state RUNTIME.
  *   THR-2  code that another thread may be executing is patched only while no other thread is RUNNING.
@@ -22,7 +23,7 @@
 
 #define THREAD_STACK_BYTES (256u << 10)
 
-enum thread_state { THREAD_GONE, THREAD_WAITING, THREAD_RUNTIME, THREAD_RUNNING, THREAD_SYSCALL };
+enum thread_state { THREAD_GONE, THREAD_WAITING, THREAD_RUNTIME, THREAD_RUNNING, THREAD_SYSCALL, THREAD_NATIVE };
 
 struct thread {
     struct cpu_ctx ctx; /* first: slots.ctx points here */
@@ -36,11 +37,14 @@ struct thread {
     struct sampler sampler;
     bool sampler_tried;
     uint32_t dispatches, housekeeps;
+    uint64_t slice_start, slice_runs; /* time stamp counter; block runs left */
     struct recorder rec;
 };
 
 /* A record with its stack, state WAITING; NULL without memory. Lock held. */
 struct thread *thread_new(void);
+/* control=sampled: the record of thread `tid`, made at the first call; NULL without memory. Lock held. */
+struct thread *thread_of(long tid);
 struct thread *thread_first(void);
 /* The record will not be used by its thread again, but its thread may still run a few instructions. */
 void thread_gone(struct thread *t);
@@ -53,6 +57,9 @@ void thread_forked(struct thread *self);
 /* From now on there may be several threads: the lock counts. The caller holds it afterwards. */
 void thread_expect_others(void);
 
+/* One try, no wait: for signal handlers. */
+bool thread_lock_try(void);
+void thread_lock_drop(void);
 /* False: not had within LOCK_PATIENCE; nothing of the runtime may be touched. */
 bool thread_lock(struct thread *self);
 void thread_unlock(struct thread *self, enum thread_state next);

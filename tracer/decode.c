@@ -15,6 +15,9 @@ static struct {
 } zydis;
 static ZydisDecoder decoder;
 static bool ready;
+static void (*overlay)(struct app_pc pc, uint8_t *bytes, size_t len);
+
+void decode_set_overlay(void (*fn)(struct app_pc pc, uint8_t *bytes, size_t len)) { overlay = fn; }
 
 #ifdef REHEAT_HOSTED
 static rc_t zydis_bind(void)
@@ -300,6 +303,11 @@ static void decode_at(const uint8_t *code, size_t avail, struct app_pc pc, struc
     *in = (struct insn){.pc = pc};
     if (avail > INSN_MAX_BYTES)
         avail = INSN_MAX_BYTES;
+    uint8_t original[INSN_MAX_BYTES];
+    if (overlay) {
+        code = mem_copy(original, code, avail);
+        overlay(pc, original, avail);
+    }
     if (!avail || !ZYAN_SUCCESS(zydis.decode(&decoder, &context, code, avail, &zi))) {
         insn_undecodable(in);
     } else {

@@ -79,6 +79,10 @@ struct insn {
  * from within. RC_NO_DECODER. */
 rc_t decode_gate(void (*fn)(void *arg), void *arg);
 
+/* Program text that was patched is decoded as it was: `fn` puts the original bytes of [pc, pc+len) into `bytes`,
+ * a copy of what lies there now. NULL: nothing is patched. */
+void decode_set_overlay(void (*fn)(struct app_pc pc, uint8_t *bytes, size_t len));
+
 /* Decodes the instruction whose bytes start at `code` (its app pc is `pc`), reading at most `avail` bytes.
  * Never fails: what cannot be decoded is IK_STRANGE of length 1. */
 void decode_one(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *out);

@@ -72,6 +72,11 @@ enum rec_verdict rec_step(struct recorder *r, const struct block *b, struct outc
     bool indirect = b->kind == IK_JMP_IND || b->kind == IK_CALL_IND || b->kind == IK_RET;
     bool matched = b->kind == IK_RET && r->depth > 0;
     r->depth += call ? 1 : matched ? -1 : 0;
+    if (r->native && !matched && (b->kind == IK_RET || (indirect && is_restless(b)))) {
+        t->end = TRACE_BEFORE;
+        r->active = false;
+        return REC_DONE;
+    }
     if (app_pc_eq(o.next, t->head)) {
         t->end = TRACE_LOOP;
         r->active = false;

@@ -16,7 +16,8 @@
 enum trace_end {
     TRACE_LOOP, /* back to the head */
     TRACE_DIRECT, /* leaves to `exit`, known in advance */
-    TRACE_INDIRECT /* leaves through the last block's indirect branch, anywhere */
+    TRACE_INDIRECT, /* leaves through the last block's indirect branch, anywhere */
+    TRACE_BEFORE /* leaves to its last instruction, which runs natively */
 };
 
 struct trace_step {
@@ -38,6 +39,8 @@ struct recorder {
     bool active;
     int max_insns;
     int depth; /* calls in the trace that have not returned yet */
+    bool native; /* traces are left to native code: a return that the trace did not call stays the program's own, so
+                    that the CPU's return predictor stays in step; and so does a restless indirect branch */
     struct trace trace;
 };
 

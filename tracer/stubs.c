@@ -9,6 +9,9 @@
 int32_t slots_fs_offset;
 
 static uint64_t thread_main;
+static bool native_exits;
+
+void stubs_set_native_exits(bool native) { native_exits = native; }
 
 void stubs_set_thread_main(void (*main)(struct cpu_ctx *ctx)) { thread_main = (uint64_t)(uintptr_t)main; }
 
@@ -67,11 +70,15 @@ static void emit_leave(struct asm_buf *a)
 }
 
 /* rdx: the target; the program's rcx and rdx are in spill0 and spill1. */
-static void emit_lookup_miss(struct asm_buf *a, struct cache_pc leave)
+static void emit_lookup_miss(struct asm_buf *a, struct cache_pc leave, bool native)
 {
     asm_store_slot(a, SLOT(target), R_RDX);
     asm_load_slot(a, R_RDX, SLOT(spill1));
     asm_load_slot(a, R_RCX, SLOT(spill0));
+    if (native) {
+        asm_jmp_slot(a, SLOT(target));
+        return;
+    }
     asm_store_slot_imm32(a, SLOT(exit_id), EXIT_LOOKUP);
     asm_jmp(a, leave.v);
 }
@@ -101,6 +108,7 @@ rc_t stubs_region(struct app_pc pc, struct code_region **region)
         return RC_OK;
     uint8_t buf[1024];
     struct asm_buf a = asm_on(buf, sizeof buf, cache_pc(r->stubs.next));
+    r->native_exits = native_exits;
     struct cache_pc enter = asm_here(&a);
     emit_enter(&a);
     asm_align(&a, 16);
@@ -108,7 +116,7 @@ rc_t stubs_region(struct app_pc pc, struct code_region **region)
     emit_leave(&a);
     asm_align(&a, 16);
     r->lookup_miss = asm_here(&a);
-    emit_lookup_miss(&a, r->leave);
+    emit_lookup_miss(&a, r->leave, native_exits);
     asm_align(&a, 16);
     r->thread_start = asm_here(&a);
     emit_thread_start(&a);

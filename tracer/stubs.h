@@ -18,6 +18,9 @@
 /* The region near pc, with its stubs staged if it is new. RC_NO_MEMORY. */
 rc_t stubs_region(struct app_pc pc, struct code_region **region);
 
+/* Whether regions made from now on have native exits: a fragment that is left, or an indirect branch without a
+ * fragment, goes on in the program's own code. */
+void stubs_set_native_exits(bool native);
 /* The function that new threads start in, with their context; before the first region is made. */
 void stubs_set_thread_main(void (*main)(struct cpu_ctx *ctx));
 

@@ -28,6 +28,7 @@ struct code_area {
 
 struct code_region {
     uint64_t start, end;
+    bool native_exits; /* what leaves a fragment goes on in the program's own code, not in the runtime */
     struct code_area stubs, blocks, fragments;
     /* The region's own entry points into the runtime; see tracer/stubs.h. */
     struct cache_pc enter, leave, lookup_miss, thread_start;

@@ -1,0 +1,109 @@
+/* libc functions that the program must not use on our signal. Each passes on to the next definition in the search
+ * order, as if we were not there, unless control=sampled is on and the signal is ours.
+ *
+ * The program sees its own settings: what it set for our signal is remembered and reported back, and a wait for
+ * all signals does not receive ours. Runs on the program's threads as ordinary library code. */
+#include <asm/siginfo.h>
+#include <asm/signal.h>
+#include <linux/time.h>
+
+#include "runtime/base/mem.h"
+#include "runtime/slice.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define RTLD_NEXT_ ((void *)-1L)
+
+/* glibc's, as programs see it (bits/sigaction.h). */
+struct libc_sigaction {
+    void *handler;
+    uint64_t mask[16];
+    int flags;
+    void (*restorer)(void);
+};
+struct libc_sigset {
+    uint64_t bits[16];
+};
+
+extern void *dlsym(void *handle, const char *name) __attribute__((weak));
+
+static struct libc_sigaction theirs; /* what the program set for our signal */
+
+static void *next_find(void **cache, const char *name)
+{
+    if (!*cache && dlsym)
+        *cache = dlsym(RTLD_NEXT_, name);
+    return *cache;
+}
+
+EXPORT int sigaction(int sig, const struct libc_sigaction *act, struct libc_sigaction *old);
+int sigaction(int sig, const struct libc_sigaction *act, struct libc_sigaction *old)
+{
+    static void *next;
+    if (sig == SLICE_SIGNAL && slice_active()) {
+        struct libc_sigaction before = theirs;
+        if (act)
+            theirs = *act;
+        if (old)
+            *old = before;
+        return 0;
+    }
+    int (*real)(int, const struct libc_sigaction *, struct libc_sigaction *) = next_find(&next, "sigaction");
+    return real ? real(sig, act, old) : -1;
+}
+
+EXPORT void *signal(int sig, void *handler);
+void *signal(int sig, void *handler)
+{
+    static void *next;
+    if (sig == SLICE_SIGNAL && slice_active()) {
+        void *before = theirs.handler;
+        theirs.handler = handler;
+        return before;
+    }
+    void *(*real)(int, void *) = next_find(&next, "signal");
+    return real ? real(sig, handler) : (void *)-1L;
+}
+
+static const struct libc_sigset *without_ours(const struct libc_sigset *set, struct libc_sigset *copy)
+{
+    if (!set || !slice_active())
+        return set;
+    copy->bits[0] = set->bits[0] & ~(1ULL << (SLICE_SIGNAL - 1)); /* the kernel reads no more than one word */
+    return copy;
+}
+
+EXPORT int sigwait(const struct libc_sigset *set, int *sig);
+int sigwait(const struct libc_sigset *set, int *sig)
+{
+    static void *next;
+    struct libc_sigset copy;
+    int (*real)(const struct libc_sigset *, int *) = next_find(&next, "sigwait");
+    return real ? real(without_ours(set, &copy), sig) : 38;
+}
+
+EXPORT int sigwaitinfo(const struct libc_sigset *set, siginfo_t *info);
+int sigwaitinfo(const struct libc_sigset *set, siginfo_t *info)
+{
+    static void *next;
+    struct libc_sigset copy;
+    int (*real)(const struct libc_sigset *, siginfo_t *) = next_find(&next, "sigwaitinfo");
+    return real ? real(without_ours(set, &copy), info) : -1;
+}
+
+EXPORT int sigtimedwait(const struct libc_sigset *set, siginfo_t *info, const struct timespec *timeout);
+int sigtimedwait(const struct libc_sigset *set, siginfo_t *info, const struct timespec *timeout)
+{
+    static void *next;
+    struct libc_sigset copy;
+    int (*real)(const struct libc_sigset *, siginfo_t *, const void *) = next_find(&next, "sigtimedwait");
+    return real ? real(without_ours(set, &copy), info, timeout) : -1;
+}
+
+EXPORT int signalfd(int fd, const struct libc_sigset *set, int flags);
+int signalfd(int fd, const struct libc_sigset *set, int flags)
+{
+    static void *next;
+    struct libc_sigset copy;
+    int (*real)(int, const struct libc_sigset *, int) = next_find(&next, "signalfd");
+    return real ? real(fd, without_ours(set, &copy), flags) : -1;
+}

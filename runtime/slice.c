@@ -1,0 +1,133 @@
+#include "runtime/slice.h"
+
+#include <asm/sigcontext.h>
+#include <asm/siginfo.h>
+#include <asm/signal.h>
+#include <asm/ucontext.h>
+#include <linux/time.h>
+
+#include "fragcache/cache.h"
+#include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
+#include "runtime/dispatch.h"
+#include "runtime/housekeep.h"
+#include "runtime/stats.h"
+#include "runtime/thread.h"
+
+#define SLICE_RUNS 4000u
+#define SLICE_SHARE 100u
+#define FIRST_NS 20000000u /* short processes never see a slice */
+#define LEAST_NS 1000000u
+#define MOST_NS 100000000u
+#define CLOCK_THREAD 3 /* CLOCK_THREAD_CPUTIME_ID */
+#define SA_RESTORER_ 0x04000000
+
+static struct {
+    bool active;
+    int timer; /* of the one thread that is sampled */
+    uint64_t emitted, fruitless; /* fragments at the last slice; slices since one made a fragment */
+} sl;
+
+/* What the kernel calls and returns through; glibc's sigaction would not do, we are not linked with it. */
+struct kernel_sigaction {
+    void (*handler)(int, siginfo_t *, void *);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
+__asm__(".text\n"
+        ".type slice_restorer, @function\n"
+        "slice_restorer:\n"
+        "    mov $15, %eax\n" /* rt_sigreturn */
+        "    syscall\n");
+REH_HIDDEN void slice_restorer(void);
+
+bool slice_active(void) { return sl.active; }
+
+static void arm(uint64_t ns)
+{
+    struct {
+        int64_t every[2], value[2];
+    } when = {{0, 0}, {(int64_t)(ns / 1000000000u), (int64_t)(ns % 1000000000u)}};
+    (void)sys_call6(__NR_timer_settime, sl.timer, 0, (long)&when, 0, 0, 0);
+}
+
+static void state_of(const struct sigcontext *sc, struct cpu_ctx *c)
+{
+    const uint64_t gpr[16] = {sc->rax, sc->rcx, sc->rdx, sc->rbx, sc->rsp, sc->rbp, sc->rsi, sc->rdi,
+                              sc->r8,  sc->r9,  sc->r10, sc->r11, sc->r12, sc->r13, sc->r14, sc->r15};
+    mem_copy(c->gpr, gpr, sizeof gpr);
+    c->rflags = sc->eflags;
+}
+
+/* On the program's stack, all signals blocked: no more than it takes to redirect the return. */
+static void on_tick(int sig, siginfo_t *info, void *context)
+{
+    struct ucontext *uc = context;
+    struct sigcontext *sc = (struct sigcontext *)&uc->uc_mcontext;
+    struct cpu_ctx state;
+    uint64_t entry, sp, arg;
+    (void)sig;
+    (void)info;
+    if (dispatch_in_control() || code_region_find(sc->rip) || !thread_lock_try()) {
+        arm(LEAST_NS);
+        return;
+    }
+    state_of(sc, &state);
+    if (dispatch_slice_begin(sc->rip, &state, &entry, &sp, &arg) == RC_OK) {
+        sc->rip = entry;
+        sc->rsp = sp;
+        sc->rdi = arg;
+        sc->eflags = 0x202;
+    }
+    thread_lock_drop();
+}
+
+rc_t slice_start(const struct options *o)
+{
+    (void)o;
+    struct kernel_sigaction act = {on_tick, SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORER_, slice_restorer, ~0ULL};
+    if (sys_call6(__NR_rt_sigaction, SLICE_SIGNAL, (long)&act, 0, 8, 0, 0) < 0)
+        return RC_NO_SAMPLING;
+    struct sigevent ev;
+    mem_zero(&ev, sizeof ev);
+    ev.sigev_notify = SIGEV_SIGNAL | SIGEV_THREAD_ID;
+    ev.sigev_signo = SLICE_SIGNAL;
+    ev._sigev_un._tid = (int)sys_gettid();
+    if (sys_call3(__NR_timer_create, CLOCK_THREAD, &ev, &sl.timer) < 0)
+        return RC_NO_SAMPLING;
+    sl.active = true;
+    arm(FIRST_NS);
+    return RC_OK;
+}
+
+void slice_begins(struct thread *t)
+{
+    t->slice_start = sys_clock_ns(CLOCK_THREAD);
+    t->slice_runs = SLICE_RUNS;
+    housekeep_sample(t);
+}
+
+bool slice_stops_at(struct thread *t, const struct block *b)
+{
+    bool untraced = b->kind == IK_SYSCALL || b->kind == IK_STRANGE || b->map_kind == MAP_VOLATILE ||
+                    b->map_kind == MAP_NONE;
+    return untraced || b->fragment || t->slice_runs-- == 0;
+}
+
+static uint64_t pause_after(uint64_t spent)
+{
+    uint64_t made = fc_stats_get().emitted;
+    sl.fruitless = made == sl.emitted ? sl.fruitless + 1 : 0;
+    sl.emitted = made;
+    uint64_t ns = spent * SLICE_SHARE;
+    uint64_t least = sl.fruitless > 64 ? MOST_NS : sl.fruitless > 16 ? 10 * LEAST_NS : LEAST_NS;
+    return ns < least ? least : ns;
+}
+
+void slice_ends(struct thread *t)
+{
+    (void)housekeep(t);
+    arm(pause_after(sys_clock_ns(CLOCK_THREAD) - t->slice_start));
+}

@@ -1,0 +1,28 @@
+/* The slices of control=sampled: short moments in which a thread is interpreted.
+ *
+ *   native --CPU-time signal--> handler prepares a slice --sigreturn--> dispatcher until the budget is used,
+ *   a system call, a fragment's head or code that is not traced comes --> native, next signal armed
+ *
+ *   SLC-1  the time of slices stays under 1/SLICE_SHARE of the thread's CPU time: after a slice of s
+ *          nanoseconds the next one comes s * SLICE_SHARE nanoseconds of CPU time later, at the earliest.
+ *   SLC-2  one slice lasts at most SLICE_RUNS block runs, and as many more as a trace in progress needs. */
+#ifndef REHEAT_SLICE_H
+#define REHEAT_SLICE_H
+
+#include "runtime/options.h"
+
+#define SLICE_SIGNAL 62 /* a real-time signal that glibc leaves to programs; virtualised in interpose.c */
+
+struct thread;
+struct block;
+
+/* control=sampled is on: SLICE_SIGNAL is ours. */
+bool slice_active(void);
+
+/* Arms the first CPU-time signal of the calling thread: three system calls, no memory. */
+rc_t slice_start(const struct options *o);
+void slice_begins(struct thread *t);
+bool slice_stops_at(struct thread *t, const struct block *b);
+void slice_ends(struct thread *t);
+
+#endif
