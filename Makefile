@@ -1,6 +1,11 @@
 # reheat: a dynamic binary optimizer. `make help` lists the targets.
+#
+# Nothing here calls a tool before scripts/deps.sh has run: a fresh machine has make and git, and no compiler.
 CC = gcc
 BUILD = build
+PREFIX = /usr/local
+DESTDIR =
+JOBS = 2
 ZYDIS_PATH = /usr/lib/x86_64-linux-gnu/libZydis.so.4.0
 WARN = -Wall -Wextra -Wshadow -Wconversion -Werror
 OPT = -O2 -g
@@ -17,8 +22,60 @@ RT_FLAGS = $(OPT) -ffreestanding -fPIC -fvisibility=hidden -mgeneral-regs-only -
 TOOL_SRC = $(wildcard injector/*.c)
 TOOL_OBJ = $(TOOL_SRC:%.c=$(BUILD)/tool/%.o) $(BUILD)/tool/runtime/proto_json.o
 
+# The unit tests: the same sources, hosted, under ASan and UBSan, one program per test_*.c.
+UNIT_SRC = $(filter-out runtime/base/freestanding.c,$(wildcard runtime/base/*.c)) \
+	$(wildcard tracer/*.c optimizer/*.c fragcache/*.c) runtime/options.c runtime/proto_json.c
+UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+UNIT_SUPPORT = $(patsubst %.c,$(BUILD)/unit/o/%.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
+UNIT_OBJ = $(UNIT_SRC:%.c=$(BUILD)/unit/o/%.o)
+UNIT_FLAGS = -O1 -g -D_GNU_SOURCE -DREHEAT_HOSTED -DREHEAT_ZYDIS_PATH='"$(ZYDIS_PATH)"' -fno-strict-aliasing \
+	-fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+# What scripts/deps.sh installs, one stamp a group. DEPS=0: the packages are somebody else's business.
+DEPS = 1
+DEPS_BUILD = $(if $(filter 1,$(DEPS)),$(BUILD)/.deps-build)
+DEPS_TEST = $(if $(filter 1,$(DEPS)),$(BUILD)/.deps-test)
+DEPS_BENCH = $(if $(filter 1,$(DEPS)),$(BUILD)/.deps-bench)
+DEPS_LINT = $(if $(filter 1,$(DEPS)),$(BUILD)/.deps-lint)
+
+# Configurations of the end-to-end tests. Without bailout=0 a short program at hot=2 soon runs natively.
+TEST_CONFIGS = -c hot=2,bailout=0 -c hot=50 -c hot=2,cache=64K,bailout=0 -c cache=64K
+STRESS_CONFIGS = -c hot=1,bailout=0 -c hot=1,cache=64K,bailout=0 -c hot=1,link=0,bailout=0
+REHEAT = $(CURDIR)/$(BUILD)/reheat
+RUN_PARTS = REHEAT_BIN=$(REHEAT) tests/all.sh
+TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
+	'command line: tests/cli/test_reheat_cli.sh' \
+	'cases: tests/e2e/cases.sh -j $(JOBS) $(TEST_CONFIGS)' \
+	'programs: tests/e2e/run.sh -j $(JOBS) $(TEST_CONFIGS)' \
+	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c hot=2,bailout=0 -n 50 -s 1'
+FULL_PARTS = 'full size, hot=50: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options hot=50' \
+	'full size, hot=2: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options hot=2' \
+	'lint: $(MAKE) --no-print-directory lint'
+STRESS_PARTS = 'cases: tests/e2e/cases.sh -j $(JOBS) $(STRESS_CONFIGS)' \
+	'programs: tests/e2e/run.sh -j $(JOBS) $(STRESS_CONFIGS)' \
+	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c hot=1,bailout=0 -n 1000 -s 1000'
+
 .PHONY: all
-all: $(BUILD)/reheat $(BUILD)/libreheat.so
+all: $(BUILD)/reheat $(BUILD)/libreheat.so $(BUILD)/reheat.1
+
+.PHONY: help
+help:
+	@echo "make all         build/reheat, build/libreheat.so and build/reheat.1 (the default)"
+	@echo "make demo        install what is missing, build, run bzip2 and python3 under reheat, show the reports"
+	@echo "make test        install what is missing, build, run all tests that take minutes"
+	@echo "make unit        only the unit tests, hosted, under ASan and UBSan; make asan is the same"
+	@echo "make test-full   test, then the programs at full size, then lint"
+	@echo "make stress      end-to-end tests at hot=1, with a 64 KiB cache, with link=0; 1000 random programs"
+	@echo "make bench       native, reheat, qemu-user and valgrind on the twelve programs; minutes to an hour"
+	@echo "make debug       a build with -O1 -DREHEAT_DEBUG in build/debug"
+	@echo "make lint        layers, file sizes, shellcheck, cppcheck, clang-tidy"
+	@echo "make format      clang-format over the C sources, in place"
+	@echo "make install     to DESTDIR and PREFIX ($(PREFIX)); make uninstall takes it away"
+	@echo "make clean       remove $(BUILD)"
+	@echo
+	@echo "BUILD=dir  JOBS=n  CC=compiler  ZYDIS_PATH=libZydis.so.4.0  DEPS=0 (never look for packages)"
+
+# --- building
 
 $(BUILD)/libreheat.so: $(RT_OBJ)
 	@echo "  CC   $@"; $(CC) -shared -nostdlib -Wl,-z,defs,-z,now,-z,relro,-z,noexecstack,-soname,libreheat.so,--hash-style=gnu,--build-id -o $@ $^
@@ -26,16 +83,91 @@ $(BUILD)/libreheat.so: $(RT_OBJ)
 $(BUILD)/reheat: $(TOOL_OBJ)
 	@echo "  CC   $@"; $(CC) -o $@ $^
 
-$(BUILD)/rt/%.o: %.c
+$(BUILD)/reheat.1: $(BUILD)/reheat
+	@echo "  MAN  $@"; $< help --man >$@.new && mv $@.new $@
+
+$(BUILD)/rt/%.o: %.c | $(DEPS_BUILD)
 	@mkdir -p $(@D)
 	@echo "  CC   $@"; $(CC) $(CFLAGS_ALL) $(RT_FLAGS) -c -o $@ $<
 
-$(BUILD)/rt/%.o: %.S
+$(BUILD)/rt/%.o: %.S | $(DEPS_BUILD)
 	@mkdir -p $(@D)
 	@echo "  CC   $@"; $(CC) -I. -MMD -MP -fPIC -g -c -o $@ $<
 
-$(BUILD)/tool/%.o: %.c
+$(BUILD)/tool/%.o: %.c | $(DEPS_BUILD)
 	@mkdir -p $(@D)
 	@echo "  CC   $@"; $(CC) $(CFLAGS_ALL) $(OPT) -D_FORTIFY_SOURCE=2 -c -o $@ $<
+
+$(BUILD)/unit/o/%.o: %.c | $(DEPS_BUILD)
+	@mkdir -p $(@D)
+	@echo "  CC   $@"; $(CC) $(CFLAGS_ALL) $(UNIT_FLAGS) -c -o $@ $<
+
+# Zydis has relocations inside packed tables.
+$(BUILD)/unit/o/tracer/zyload.o: UNIT_FLAGS += -fno-sanitize=alignment
+
+# As an archive, so that each test links only what it reaches.
+$(BUILD)/unit/libunit.a: $(UNIT_OBJ) $(UNIT_SUPPORT)
+	@echo "  AR   $@"; rm -f $@; ar rcs $@ $^
+
+$(BUILD)/unit/test_%: $(BUILD)/unit/o/tests/unit/test_%.o $(BUILD)/unit/libunit.a
+	@echo "  CC   $@"; $(CC) $(UNIT_FLAGS) -o $@ $< $(BUILD)/unit/libunit.a -lZydis -lcmocka
+.PRECIOUS: $(BUILD)/unit/o/%.o
+
+.PHONY: debug
+debug:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/debug OPT='-O1 -g -DREHEAT_DEBUG' all
+
+$(BUILD)/.deps-build $(BUILD)/.deps-test $(BUILD)/.deps-bench $(BUILD)/.deps-lint: $(BUILD)/.deps-%: scripts/deps.sh
+	@mkdir -p $(@D)
+	@scripts/deps.sh $*
+	@touch $@
+
+# --- running
+
+.PHONY: demo
+demo: all | $(DEPS_TEST)
+	@scripts/demo.sh $(REHEAT) $(BUILD)/demo
+
+.PHONY: unit asan
+unit asan: $(UNIT_TESTS)
+	@tests/unit/run.sh $^
+
+.PHONY: test test-full stress
+test: all $(UNIT_TESTS) | $(DEPS_TEST)
+	@$(RUN_PARTS) $(TEST_PARTS)
+
+test-full: all $(UNIT_TESTS) | $(DEPS_TEST) $(DEPS_LINT)
+	@$(RUN_PARTS) $(TEST_PARTS) $(FULL_PARTS)
+
+stress: all | $(DEPS_TEST)
+	@$(RUN_PARTS) $(STRESS_PARTS)
+
+.PHONY: bench
+bench: all | $(DEPS_TEST) $(DEPS_BENCH)
+	@REHEAT_BIN=$(REHEAT) scripts/bench.py
+
+.PHONY: lint format
+lint: | $(DEPS_BUILD) $(DEPS_LINT)
+	@CLANG_TIDY_FLAGS='-std=gnu2x -D_GNU_SOURCE -I. -DREHEAT_ZYDIS_PATH="$(ZYDIS_PATH)"' JOBS=$(JOBS) scripts/lint.sh
+
+format: | $(DEPS_LINT)
+	@clang-format -i $(wildcard injector/*.[ch] tracer/*.[ch] optimizer/*.[ch] fragcache/*.[ch] runtime/*.[ch] \
+		runtime/base/*.[ch] tests/unit/*.[ch])
+
+# --- installing
+
+.PHONY: install uninstall
+install: all
+	install -D -m 755 $(BUILD)/reheat $(DESTDIR)$(PREFIX)/bin/reheat
+	install -D -m 644 $(BUILD)/libreheat.so $(DESTDIR)$(PREFIX)/lib/reheat/libreheat.so
+	install -D -m 644 $(BUILD)/reheat.1 $(DESTDIR)$(PREFIX)/share/man/man1/reheat.1
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/reheat $(DESTDIR)$(PREFIX)/share/man/man1/reheat.1
+	rm -rf $(DESTDIR)$(PREFIX)/lib/reheat
+
+.PHONY: clean
+clean:
+	rm -rf $(BUILD)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

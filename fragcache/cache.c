@@ -160,8 +160,8 @@ static rc_t exit_unlink(struct frag_exit *e, uint32_t id)
 
 static bool fragment_touches(const struct fragment *f, uint64_t start, uint64_t end)
 {
-    for (int i = 0; i < f->map_count; i++)
-        if (f->map_pc[i] >= start && f->map_pc[i] < end)
+    for (int i = 0; i < f->text_count; i++)
+        if (f->text[i].start < end && f->text[i].end > start)
             return true;
     return false;
 }
@@ -202,6 +202,31 @@ rc_t fc_retire_range(uint64_t start, uint64_t end)
             TRY(exit_unlink(e, id));
     }
     return code_commit();
+}
+
+static bool insn_continues(const struct ir *ir, int i)
+{
+    return i && ir->insns[i].pc.v == ir->insns[i - 1].pc.v + ir->insns[i - 1].len;
+}
+
+static rc_t fragment_note_text(struct fragment *f, const struct ir *ir)
+{
+    int runs = 0;
+    for (int i = 0; i < ir->insn_count; i++)
+        runs += !insn_continues(ir, i);
+    struct text_run *text = arena_alloc(&fc.arena, sizeof *text * (size_t)runs);
+    if (!text)
+        return RC_NO_MEMORY;
+    int n = 0;
+    for (int i = 0; i < ir->insn_count; i++) {
+        const struct insn *in = &ir->insns[i];
+        if (!insn_continues(ir, i))
+            text[n++].start = in->pc.v;
+        text[n - 1].end = in->pc.v + in->len;
+    }
+    f->text = text;
+    f->text_count = runs;
+    return RC_OK;
 }
 
 static rc_t fragment_register(struct fragment *f, const struct lowered *out, const struct ir *ir)
@@ -275,6 +300,7 @@ rc_t fc_emit(const struct ir *ir, struct fragment **result)
     f->start = at;
     fragment_describe(f, ir, &fc.out);
     TRY(fragment_register(f, &fc.out, ir));
+    TRY(fragment_note_text(f, ir));
     if (fc.observer)
         fc.observer(f, ir, &fc.out);
     TRY(code_stage(at, fc.out.bytes, fc.out.len));

@@ -28,6 +28,11 @@ struct frag_exit {
     struct cache_pc branch, stub; /* branch: address of the rel32 */
 };
 
+/* Program text that a fragment was made from, jumps that the layout dropped included. */
+struct text_run {
+    uint64_t start, end; /* addresses */
+};
+
 struct fragment {
     struct app_pc tag;
     struct cache_pc start, lookup_entry, entry;
@@ -41,6 +46,8 @@ struct fragment {
     const struct lowered_node *map; /* body offsets to nodes */
     const uint64_t *map_pc; /* the app pc of each map entry */
     int map_count;
+    const struct text_run *text;
+    int text_count;
 };
 
 struct fc_stats {

@@ -84,8 +84,10 @@ static void walk_registers(struct walk *w, const struct insn *in)
 static void walk_call(struct walk *w, uint64_t return_address)
 {
     w->sp -= 8;
-    if (!w->sp_known)
+    if (!w->sp_known) {
+        spoil_all(w);
         return;
+    }
     spoil(w, w->sp, 8);
     if (w->depth == MAX_DEPTH) {
         for (int i = 1; i < MAX_DEPTH; i++)

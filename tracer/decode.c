@@ -102,12 +102,20 @@ static void note_registers(struct insn *in, const ZydisDecodedInstruction *zi, c
             uint8_t r = gpr_of(op->reg.value);
             if (r >= R_NONE)
                 continue;
-            if (op->actions & ZYDIS_OPERAND_ACTION_MASK_READ)
-                in->gpr_read |= (uint16_t)(1u << r);
+            if (op->actions & (ZYDIS_OPERAND_ACTION_MASK_READ | ZYDIS_OPERAND_ACTION_CONDWRITE))
+                in->gpr_read |= (uint16_t)(1u << r); /* a write that may not happen keeps the old value */
             if (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
                 in->gpr_written |= (uint16_t)(1u << r);
         }
     }
+}
+
+/* bts [m], reg and its kin reach as far from m as the register says. */
+static bool is_bit_string(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+    bool bit_test = zi->mnemonic == ZYDIS_MNEMONIC_BT || zi->mnemonic == ZYDIS_MNEMONIC_BTS ||
+                    zi->mnemonic == ZYDIS_MNEMONIC_BTR || zi->mnemonic == ZYDIS_MNEMONIC_BTC;
+    return bit_test && ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
 }
 
 static void note_memory(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
@@ -126,7 +134,7 @@ static void note_memory(struct insn *in, const ZydisDecodedInstruction *zi, cons
         in->mem_read |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0;
         in->mem_write |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
         in->mem_bytes = op->size / 8;
-        if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB || op->mem.type == ZYDIS_MEMOP_TYPE_MIB)
+        if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB || op->mem.type == ZYDIS_MEMOP_TYPE_MIB || is_bit_string(zi, ops))
             in->mem_bytes = 0;
     }
 }
@@ -135,13 +143,13 @@ static int32_t signed_imm(const ZydisDecodedOperand *op) { return (int32_t)op->i
 
 static void note_stack(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
 {
-    bool to_sp = zi->operand_count && ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+    bool to_sp = zi->operand_count_visible && ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
                  ops[0].reg.value == ZYDIS_REGISTER_RSP;
-    bool to_bp = zi->operand_count && ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+    bool to_bp = zi->operand_count_visible && ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
                  ops[0].reg.value == ZYDIS_REGISTER_RBP;
     bool from_reg = zi->operand_count > 1 && ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
     bool from_imm = zi->operand_count > 1 && ops[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-    bool plain_mem = in->mem_index == R_NONE;
+    bool plain_mem = in->mem_index == R_NONE && zi->address_width == 64;
     in->sp = (in->gpr_written & 1u << R_RSP) ? SP_OTHER : SP_SAME;
     in->writes_bp = (in->gpr_written & 1u << R_RBP) != 0;
     switch (zi->mnemonic) {
@@ -200,7 +208,7 @@ static void note_stack(struct insn *in, const ZydisDecodedInstruction *zi, const
  * counter register of jrcxz only. */
 static bool branch_prefix_strange(const ZydisDecodedInstruction *zi)
 {
-    if ((zi->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) && !(zi->attributes & ZYDIS_ATTRIB_HAS_REX))
+    if ((zi->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) && !zi->raw.rex.W)
         return true;
     return (zi->attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE) != 0 && zi->mnemonic != ZYDIS_MNEMONIC_JECXZ;
 }
@@ -252,7 +260,20 @@ static enum insn_kind kind_of(struct insn *in, const ZydisDecodedInstruction *zi
     case ZYDIS_MNEMONIC_UD2:
     case ZYDIS_MNEMONIC_HLT:
     case ZYDIS_MNEMONIC_WRFSBASE:
-    case ZYDIS_MNEMONIC_XABORT: return IK_STRANGE;
+    case ZYDIS_MNEMONIC_XABORT:
+    case ZYDIS_MNEMONIC_IRET:
+    case ZYDIS_MNEMONIC_IRETD:
+    case ZYDIS_MNEMONIC_IRETQ:
+    case ZYDIS_MNEMONIC_UIRET:
+    case ZYDIS_MNEMONIC_LFS: return IK_STRANGE;
+    case ZYDIS_MNEMONIC_MOV: /* mov fs, r/m16 */
+        if (zi->opcode == 0x8e && zi->raw.modrm.reg == 4)
+            return IK_STRANGE;
+        break;
+    case ZYDIS_MNEMONIC_POP: /* pop fs */
+        if (zi->opcode_map == ZYDIS_OPCODE_MAP_0F && zi->opcode == 0xa1)
+            return IK_STRANGE;
+        break;
     default: break;
     }
     if (zi->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)

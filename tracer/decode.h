@@ -69,7 +69,7 @@ struct insn {
 
     uint8_t sp; /* enum sp_effect */
     int32_t sp_delta; /* bytes */
-    bool pushes; /* stores mem_bytes-like data at the new stack pointer: push, pushfq, enter */
+    bool pushes; /* stores mem_bytes-like data at the new stack pointer: push, pushfq */
     bool bp_from_sp; /* rbp = rsp + bp_delta (mov rbp, rsp; lea rbp, [rsp+d]) */
     int32_t bp_delta;
     bool writes_bp; /* any other write to rbp */

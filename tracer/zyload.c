@@ -156,7 +156,8 @@ rc_t zy_load(const char *path, struct zy_module *m)
         return RC_NO_DECODER;
     rc_t rc = RC_NO_DECODER;
     const Elf64_Phdr *ph = NULL;
-    if (sys_read(fd, &head, sizeof head) == (long)sizeof head && head.eh.e_ident[EI_CLASS] == ELFCLASS64 &&
+    if (sys_read(fd, &head, sizeof head) == (long)sizeof head && mem_compare(head.raw, ELFMAG, SELFMAG) == 0 &&
+        head.eh.e_ident[EI_CLASS] == ELFCLASS64 &&
         head.eh.e_machine == EM_X86_64 && head.eh.e_phnum <= MAX_HEADERS && head.eh.e_phoff == 64) {
         ph = (const Elf64_Phdr *)(head.raw + 64);
         rc = segments_map(fd, ph, head.eh.e_phnum, &m->base);

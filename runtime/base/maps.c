@@ -30,6 +30,13 @@ static const char *parse_hex(const char *p, uint64_t *v)
     }
 }
 
+static bool starts_with(const char *s, const char *prefix)
+{
+    while (*prefix && *s == *prefix)
+        s++, prefix++;
+    return !*prefix;
+}
+
 static enum map_kind classify(const struct map_range *r, bool writable, bool shared)
 {
     if (str_equal(r->path, "[vdso]") || str_equal(r->path, "[vsyscall]"))
@@ -39,7 +46,8 @@ static enum map_kind classify(const struct map_range *r, bool writable, bool sha
     uint64_t self = (uint64_t)(uintptr_t)&maps_parse_line;
     if (self >= r->start && self < r->end)
         return MAP_SELF;
-    if (r->path[0] != '/' || writable || shared)
+    bool memory = starts_with(r->path, "/memfd:") || starts_with(r->path, "/dev/zero") || starts_with(r->path, "/SYSV");
+    if (r->path[0] != '/' || memory || writable || shared)
         return MAP_VOLATILE;
     return MAP_TEXT;
 }

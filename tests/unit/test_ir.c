@@ -1,0 +1,168 @@
+/* ir_build, and ir_verify: for each invariant a graph that breaks it is rejected. */
+#include "tests/unit/unit.h"
+
+#include "optimizer/ir.h"
+
+static struct insn insns[4];
+static struct node nodes[8];
+static struct ir ir;
+
+/* nop; je; jmp rax; ret, laid out: insn, exit_if, guard, exit */
+static int good(void **state)
+{
+    (void)state;
+    static const char *const hex[] = {"90", "74 10", "ff e0", "c3"};
+    for (size_t i = 0; i < 4; i++)
+        insns[i] = unit_decode(hex[i], 0x1000 + 16 * i);
+    memset(nodes, 0, sizeof nodes);
+    nodes[0] = (struct node){.op = N_INSN, .insn = 0};
+    nodes[1] = (struct node){.op = N_EXIT_IF, .insn = 1, .target = 0x2000};
+    nodes[2] = (struct node){.op = N_GUARD, .insn = 2, .target = 0x3000};
+    nodes[3] = (struct node){.op = N_EXIT, .insn = 3, .target = 0x4000};
+    ir = (struct ir){.insns = insns, .insn_count = 4, .nodes = nodes, .count = 4, .cap = 8};
+    return 0;
+}
+
+static void test_good_is_accepted(void **state)
+{
+    (void)state;
+    assert_ok(ir_verify(&ir, true));
+    nodes[3] = (struct node){.op = N_BACK, .insn = 3};
+    assert_ok(ir_verify(&ir, true));
+    nodes[3] = (struct node){.op = N_LOOKUP, .insn = 3};
+    assert_ok(ir_verify(&ir, true));
+    nodes[1].removed = true;
+    nodes[1].op = N_BRANCH;
+    assert_ok(ir_verify(&ir, true));
+}
+
+static void test_ir1_the_last_node_ends_the_trace(void **state)
+{
+    (void)state;
+    static const uint8_t not_ends[] = {N_INSN, N_EXIT_IF, N_PUSH_CONST, N_ADD_SP, N_GUARD, N_BACK_IF};
+    for (size_t i = 0; i < ARRAY_LEN(not_ends); i++) {
+        good(NULL);
+        nodes[3].op = not_ends[i];
+        nodes[3].insn = not_ends[i] == N_GUARD ? 3 : 0;
+        assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    }
+    good(NULL);
+    nodes[3].removed = true;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_ir1_nothing_follows_the_end(void **state)
+{
+    (void)state;
+    nodes[1] = (struct node){.op = N_EXIT, .insn = 1, .target = 0x2000};
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    nodes[1] = (struct node){.op = N_BACK, .insn = 1};
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    nodes[1].removed = true;
+    assert_ok(ir_verify(&ir, true));
+}
+
+static void test_ir2_no_branch_after_layout(void **state)
+{
+    (void)state;
+    nodes[1].op = N_BRANCH;
+    assert_ok(ir_verify(&ir, false));
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_ir3_exits_and_guards_have_targets(void **state)
+{
+    (void)state;
+    for (int i = 1; i < 4; i++) {
+        good(NULL);
+        nodes[i].target = 0;
+        assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    }
+    good(NULL);
+    nodes[1] = (struct node){.op = N_EXIT_LOOP, .insn = 1};
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_nodes_name_instructions(void **state)
+{
+    (void)state;
+    nodes[0].insn = -1;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    nodes[0].insn = 4;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_kinds_fit(void **state)
+{
+    (void)state;
+    nodes[0].insn = 1; /* a branch as a plain instruction */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    good(NULL);
+    nodes[2].insn = 1; /* a guard on a direct branch */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    good(NULL);
+    nodes[3] = (struct node){.op = N_LOOKUP, .insn = 0};
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_empty_is_rejected(void **state)
+{
+    (void)state;
+    ir.count = 0;
+    assert_rc(ir_verify(&ir, false), RC_VERIFY);
+    good(NULL);
+    for (int i = 0; i < 4; i++)
+        nodes[i].removed = true;
+    assert_rc(ir_verify(&ir, false), RC_VERIFY);
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_append_has_a_limit(void **state)
+{
+    (void)state;
+    ir.cap = 5;
+    assert_ok(ir_append(&ir, (struct node){.op = N_INSN}));
+    assert_rc(ir_append(&ir, (struct node){.op = N_INSN}), RC_TOO_LONG);
+    assert_int_equal(ir.count, 5);
+}
+
+static void test_build(void **state)
+{
+    (void)state;
+    insns[0] = unit_decode("90", 0x1000);
+    insns[1] = unit_decode("74 10", 0x1001);
+    insns[2] = unit_decode("c3", 0x1013);
+    struct trace t = {.head = app_pc(0x1000), .exit = app_pc(0), .end = TRACE_INDIRECT, .steps = 2};
+    t.step[0] = (struct trace_step){app_pc(0x1000), app_pc(0x1003), app_pc(0x1013), true};
+    t.step[1] = (struct trace_step){app_pc(0x1013), app_pc(0x1014), app_pc(0x5000), true};
+    assert_ok(ir_build(&ir, &t, insns, 3));
+    assert_int_equal(ir.count, 3);
+    assert_int_equal(ir.tag.v, 0x1000);
+    assert_int_equal(nodes[0].op, N_INSN);
+    assert_int_equal(nodes[0].went, 0x1001);
+    assert_int_equal(nodes[1].op, N_BRANCH);
+    assert_true(nodes[1].taken);
+    assert_int_equal(nodes[1].went, 0x1013);
+    assert_int_equal(nodes[2].went, 0x5000);
+    ir.cap = 2;
+    assert_rc(ir_build(&ir, &t, insns, 3), RC_TOO_LONG);
+    ir.cap = 8;
+    assert_rc(ir_build(&ir, &t, insns, 2), RC_VERIFY); /* a recorded block is missing */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_good_is_accepted, good),
+        cmocka_unit_test_setup(test_ir1_the_last_node_ends_the_trace, good),
+        cmocka_unit_test_setup(test_ir1_nothing_follows_the_end, good),
+        cmocka_unit_test_setup(test_ir2_no_branch_after_layout, good),
+        cmocka_unit_test_setup(test_ir3_exits_and_guards_have_targets, good),
+        cmocka_unit_test_setup(test_nodes_name_instructions, good),
+        cmocka_unit_test_setup(test_kinds_fit, good),
+        cmocka_unit_test_setup(test_empty_is_rejected, good),
+        cmocka_unit_test_setup(test_append_has_a_limit, good),
+        cmocka_unit_test_setup(test_build, good),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

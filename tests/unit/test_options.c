@@ -1,0 +1,130 @@
+/* Settings as text. */
+#include "tests/unit/unit.h"
+
+#include "runtime/options.h"
+
+static struct options o;
+static char bad[OPTION_TEXT];
+
+static int defaults(void **state)
+{
+    (void)state;
+    memset(&o, 0xff, sizeof o);
+    memset(bad, 0xff, sizeof bad);
+    options_default(&o);
+    return 0;
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    assert_int_equal(o.control, CONTROL_FULL);
+    assert_int_equal(o.hot, 50);
+    assert_int_equal(o.cache_bytes, 8 << 20);
+    assert_int_equal(o.link, 1);
+    assert_string_equal(o.stats_path, "");
+    struct options before = o;
+    assert_ok(options_parse(&o, NULL, bad));
+    assert_ok(options_parse(&o, "", bad));
+    assert_memory_equal(&o, &before, sizeof o);
+}
+
+static void test_good(void **state)
+{
+    (void)state;
+    assert_ok(options_parse(&o, "control=off,hot=1000000,cache=64K,link=0,log=/a b=c%p,dump=", bad));
+    assert_int_equal(o.control, CONTROL_OFF);
+    assert_int_equal(o.hot, 1000000);
+    assert_int_equal(o.cache_bytes, 64 << 10);
+    assert_int_equal(o.link, 0);
+    assert_string_equal(o.log_path, "/a b=c%p");
+    assert_string_equal(o.dump_path, "");
+    assert_ok(options_parse(&o, "cache=1G", bad));
+    assert_int_equal(o.cache_bytes, 1 << 30);
+    assert_ok(options_parse(&o, "cache=3M", bad));
+    assert_int_equal(o.cache_bytes, 3 << 20);
+    assert_ok(options_parse(&o, "cache=16384", bad));
+    assert_int_equal(o.cache_bytes, 16384);
+}
+
+static void test_last_setting_wins(void **state)
+{
+    (void)state;
+    assert_ok(options_parse(&o, "hot=3,log=/first,hot=7,log=/x", bad));
+    assert_int_equal(o.hot, 7);
+    assert_string_equal(o.log_path, "/x");
+}
+
+static void test_empty_items_are_ignored(void **state)
+{
+    (void)state;
+    assert_ok(options_parse(&o, ",,hot=3,,", bad));
+    assert_int_equal(o.hot, 3);
+    assert_ok(options_parse(&o, ",", bad));
+}
+
+static void test_bad(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *bad;
+    } rows[] = {
+        {"hot", "hot"},
+        {"hot=", "hot="},
+        {"hot=0", "hot=0"},
+        {"hot=1000001", "hot=1000001"},
+        {"hot=-1", "hot=-1"},
+        {"hot=+1", "hot=+1"},
+        {"hot= 1", "hot= 1"},
+        {"hot=1x", "hot=1x"},
+        {"hot=1K", "hot=1K"}, /* not a size */
+        {"hot=18446744073709551618", "hot=18446744073709551618"}, /* 2^64 + 2 */
+        {"cache=16383", "cache=16383"},
+        {"cache=2G", "cache=2G"},
+        {"cache=64k", "cache=64k"},
+        {"cache=64KB", "cache=64KB"},
+        {"cache=K", "cache=K"},
+        {"cache=18014398509481984K", "cache=18014398509481984K"}, /* 2^64 */
+        {"control=", "control="},
+        {"control=ful", "control=ful"},
+        {"control=fulls", "control=fulls"},
+        {"control=off|full", "control=off|full"},
+        {"unknown=1", "unknown=1"},
+        {"ho=1", "ho=1"},
+        {"hott=1", "hott=1"},
+        {"=1", "=1"},
+        {"HOT=1", "HOT=1"},
+        {"hot=3,link=2,maxinsns=9", "link=2"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        defaults(NULL);
+        if (options_parse(&o, rows[i].text, bad) != RC_BAD_OPTION)
+            fail_msg("%s was accepted", rows[i].text);
+        assert_string_equal(bad, rows[i].bad);
+    }
+}
+
+static void test_text_limits(void **state)
+{
+    (void)state;
+    char text[600] = "log=";
+    memset(text + 4, 'x', OPTION_TEXT - 1);
+    assert_ok(options_parse(&o, text, bad));
+    assert_int_equal(strlen(o.log_path), OPTION_TEXT - 1);
+    text[4 + OPTION_TEXT - 1] = 'x';
+    assert_rc(options_parse(&o, text, bad), RC_BAD_OPTION);
+    assert_int_equal(strlen(bad), OPTION_TEXT - 1); /* cut, terminated */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_defaults, defaults),
+        cmocka_unit_test_setup(test_good, defaults),
+        cmocka_unit_test_setup(test_last_setting_wins, defaults),
+        cmocka_unit_test_setup(test_empty_items_are_ignored, defaults),
+        cmocka_unit_test_setup(test_bad, defaults),
+        cmocka_unit_test_setup(test_text_limits, defaults),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
