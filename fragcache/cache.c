@@ -86,6 +86,15 @@ struct fragment *fc_find(struct app_pc pc)
     return t ? t->fragment : NULL;
 }
 
+bool fc_has_exits_to(struct app_pc pc)
+{
+    struct tag *t = fc.tags ? tag_find(pc, false) : NULL;
+    for (struct frag_exit *e = t ? t->exits : NULL; e; e = e->same_target)
+        if (e->owner->live)
+            return true;
+    return false;
+}
+
 struct frag_exit *fc_exit(uint32_t id) { return id >= EXIT_FIRST && id < fc.exit_next ? fc.exits[id] : NULL; }
 
 /* Every slot of the table leads somewhere, always: to a fragment's lookup entry or to a region's miss. */

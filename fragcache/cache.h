@@ -64,6 +64,8 @@ rc_t fc_init(size_t capacity, bool link, fc_observer *observer);
 rc_t fc_emit(const struct ir *ir, struct fragment **out);
 /* The live fragment of a tag, or NULL. */
 struct fragment *fc_find(struct app_pc tag);
+/* Some live fragment's exit leads to this pc. */
+bool fc_has_exits_to(struct app_pc pc);
 /* The exit of that number; NULL when it was flushed or never was. */
 struct frag_exit *fc_exit(uint32_t id);
 /* The live fragment whose body holds a cache pc, or NULL. Linear in nothing: a binary search. */

@@ -1,6 +1,7 @@
 #include "runtime/dispatch.h"
 
 #include "fragcache/cache.h"
+#include "runtime/adopt.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "runtime/housekeep.h"
@@ -30,6 +31,19 @@ static struct {
 REH_HIDDEN void takeover(struct cpu_ctx *ctx, void *stack_top, void (*run)(uint64_t pc));
 
 bool dispatch_in_control(void) { return slots.ctx != NULL; }
+
+bool dispatch_text_changes(uint64_t start, uint64_t end)
+{
+    if (!d.sampled || !d.enter || dispatch_in_control() || !maps_touches_code(start, end))
+        return true;
+    if (!adopt_withdraw())
+        return false;
+    if (fc_stats_get().live)
+        fc_flush();
+    block_flush();
+    maps_forget();
+    return true;
+}
 
 _Noreturn static void go_native(struct thread *t, struct app_pc pc)
 {
@@ -101,7 +115,7 @@ static void block_forget_fragment(struct app_pc head)
 
 void dispatch_flush_fragments(struct thread *t)
 {
-    if (!thread_alone(t))
+    if (!thread_alone(t) || (d.sampled && !adopt_withdraw()))
         return;
     housekeep_drain(); /* samples are by address, and addresses are about to change meaning */
     for (const struct fragment *f = fc_newest(); f; f = f->next)

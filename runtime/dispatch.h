@@ -35,6 +35,10 @@ rc_t dispatch_slice_begin(uint64_t pc, const struct cpu_ctx *state, uint64_t *en
 rc_t dispatch_take_control(const struct options *o);
 /* True in a thread whose code runs from copies. */
 bool dispatch_in_control(void);
+/* control=sampled: the program is about to unmap, replace or protect [start, end). Everything made of its text is
+ * withdrawn first if some of it lies there. False when that cannot be done. Native threads only. */
+bool dispatch_text_changes(uint64_t start, uint64_t end);
+
 struct thread;
 /* Retires all fragments and uses their memory again, if no other thread can be inside. Called by the
  * controlled thread `t` between two blocks. */

@@ -1,4 +1,4 @@
-/* libc functions that the program must not use on our signal. Each passes on to the next definition in the search
+/* libc functions that the program must not use on our signal, or that change text. Each passes on to the next definition in the search
  * order, as if we were not there, unless control=sampled is on and the signal is ours.
  *
  * The program sees its own settings: what it set for our signal is remembered and reported back, and a wait for
@@ -8,6 +8,7 @@
 #include <linux/time.h>
 
 #include "runtime/base/mem.h"
+#include "runtime/dispatch.h"
 #include "runtime/slice.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -106,4 +107,15 @@ int signalfd(int fd, const struct libc_sigset *set, int flags)
     struct libc_sigset copy;
     int (*real)(int, const struct libc_sigset *, int) = next_find(&next, "signalfd");
     return real ? real(fd, without_ours(set, &copy), flags) : -1;
+}
+
+/* Text goes: what was made of it goes first. Unmapping by the loader is inside dlclose. */
+EXPORT int dlclose(void *handle);
+int dlclose(void *handle)
+{
+    static void *next;
+    if (slice_active())
+        (void)dispatch_text_changes(0, UINT64_MAX);
+    int (*real)(void *) = next_find(&next, "dlclose");
+    return real ? real(handle) : -1;
 }

@@ -70,7 +70,9 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     uint64_t entry, sp, arg;
     (void)sig;
     (void)info;
-    if (dispatch_in_control() || code_region_find(sc->rip) || !thread_lock_try()) {
+    bool on_alternate_stack = sc->rsp - (uint64_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
+    /* On the alternate stack no slice: another signal would start at its top again. */
+    if (on_alternate_stack || dispatch_in_control() || code_region_find(sc->rip) || !thread_lock_try()) {
         arm(LEAST_NS);
         return;
     }

@@ -4,6 +4,7 @@
 #include <linux/mman.h>
 
 #include "fragcache/cache.h"
+#include "runtime/adopt.h"
 #include "runtime/base/fmt.h"
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
@@ -120,6 +121,7 @@ static void gather(void)
     stats.fragments_retired = s.retired;
     stats.flushes = s.flushes;
     stats.links = s.links;
+    stats.hooks = adopt_hooks();
     stats.cache_used = s.used;
     stats.insns_in = s.insns_in;
     stats.insns_out = s.insns_out;

@@ -1,6 +1,7 @@
 #include "runtime/traces.h"
 
 #include "optimizer/passes.h"
+#include "runtime/adopt.h"
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
 #include "runtime/dump.h"
@@ -31,17 +32,22 @@ static rc_t buffers_get(void)
     return fc_init(settings->cache_bytes, settings->link != 0, settings->dump_path[0] ? dump_fragment : NULL);
 }
 
-static rc_t trace_to_fragment(const struct trace *t, struct fragment **out)
+static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
 {
     TRY(buffers_get());
     int n = trace_decode(t, insns, MAX_INSNS);
     if (n == 0)
         return RC_TOO_LONG;
+    struct site site = {0};
+    bool native = settings->control == CONTROL_SAMPLED;
+    if (native)
+        TRY(adopt_prepare(t, insns, n, &site));
     struct ir ir = {.nodes = nodes, .cap = MAX_NODES};
     mem_zero(nodes, sizeof *nodes * (size_t)(n + 16));
     TRY(ir_build(&ir, t, insns, n));
     TRY(optimize(&ir));
-    return fc_emit(&ir, out);
+    TRY(fc_emit(&ir, out));
+    return site.len ? adopt_hook(*out, &site) : RC_OK;
 }
 
 static void describe_pc(struct fmt *f, struct app_pc pc)
@@ -79,7 +85,7 @@ static void log_trace(const struct trace *t, rc_t rc, const struct fragment *mad
     log_line(line);
 }
 
-rc_t traces_install(const struct trace *t, struct fragment **out)
+rc_t traces_install(struct trace *t, struct fragment **out)
 {
     rc_t rc = trace_to_fragment(t, out);
     if (rc == RC_OK)

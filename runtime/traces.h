@@ -9,7 +9,8 @@
 
 /* Reserves the fragment cache at the first call. */
 rc_t traces_init(const struct options *o);
-/* RC_OK and the fragment; RC_CACHE_FULL when a flush would help; a decline or bail reason. */
-rc_t traces_install(const struct trace *t, struct fragment **out);
+/* Under control=sampled the trace may be rotated, and the fragment is hooked.
+ * RC_OK and the fragment; RC_CACHE_FULL when a flush would help; a decline or bail reason. */
+rc_t traces_install(struct trace *t, struct fragment **out);
 
 #endif

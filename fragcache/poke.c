@@ -1,0 +1,207 @@
+#include "fragcache/poke.h"
+
+#include <asm/fcntl.h>
+#include <linux/membarrier.h>
+#include <linux/mman.h>
+
+#include "fragcache/pun.h"
+#include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
+#include "tracer/asm.h"
+
+#define PAGE 4096u
+#define REPLACED_MAX 4096u /* a power of two */
+
+static enum poke_way way = POKE_AUTO;
+static bool mem_refused, alone, sync_works;
+static _Atomic uint64_t replaced[REPLACED_MAX]; /* pages, as a hash set whose probes never become shorter */
+static uint32_t replaced_count;
+
+void poke_set_alone(bool yes) { alone = yes; }
+
+void poke_set_way(enum poke_way w)
+{
+    way = w;
+    mem_refused = false;
+}
+
+enum poke_way poke_way_in_use(void)
+{
+    if (way == POKE_AUTO)
+        return mem_refused ? POKE_PAGE : POKE_MEM;
+    return way;
+}
+
+static bool write_mem(uint64_t at, const void *bytes, size_t len)
+{
+    long fd = sys_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool good = sys_pwrite(fd, bytes, len, at) == (long)len;
+    (void)sys_close(fd);
+    return good;
+}
+
+static uint32_t slot_of(uint64_t page)
+{
+    return (uint32_t)((page * 0x9e3779b97f4a7c15ULL) >> 40) & (REPLACED_MAX - 1);
+}
+
+bool poke_replaced_page(uint64_t at)
+{
+    uint64_t page = at & ~(uint64_t)(PAGE - 1);
+    for (uint32_t i = slot_of(page);; i = (i + 1) & (REPLACED_MAX - 1)) {
+        uint64_t v = __atomic_load_n(&replaced[i], __ATOMIC_ACQUIRE);
+        if (v == page || !v)
+            return v != 0;
+    }
+}
+
+static bool replaced_add(uint64_t at)
+{
+    uint64_t page = at & ~(uint64_t)(PAGE - 1);
+    if (poke_replaced_page(page))
+        return true;
+    if (replaced_count >= REPLACED_MAX / 2)
+        return false;
+    uint32_t i = slot_of(page);
+    while (replaced[i])
+        i = (i + 1) & (REPLACED_MAX - 1);
+    __atomic_store_n(&replaced[i], page, __ATOMIC_RELEASE);
+    replaced_count++;
+    return true;
+}
+
+/* mremap looks for the means to succeed before it unmaps, but does not promise that it will. A page that is gone comes
+ * back with the new bytes. */
+static bool page_restore(uint64_t page, const uint8_t *fresh)
+{
+    unsigned char resident;
+    if (sys_call3(__NR_mincore, page, PAGE, &resident) == 0)
+        return false;
+    void *p = sys_mmap((void *)page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (p != (void *)page)
+        return false;
+    mem_copy(p, fresh, PAGE);
+    return sys_mprotect(p, PAGE, PROT_READ | PROT_EXEC) == 0;
+}
+
+/* One page at once. */
+static bool write_page(uint64_t at, const void *bytes, size_t len)
+{
+    uint64_t page = at & ~(uint64_t)(PAGE - 1);
+    if (at + len - page > PAGE)
+        return false;
+    uint8_t *fresh = mem_map(PAGE);
+    if (!fresh)
+        return false;
+    mem_copy(fresh, (const void *)page, PAGE);
+    mem_copy(fresh + (at - page), bytes, len);
+    if (sys_mprotect(fresh, PAGE, PROT_READ | PROT_EXEC) == 0 &&
+        sys_call6(__NR_mremap, (long)fresh, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, (long)page, 0) == (long)page)
+        return true;
+    bool good = page_restore(page, fresh);
+    mem_unmap(fresh, PAGE);
+    return good;
+}
+
+void poke_forget_range(uint64_t start, uint64_t end)
+{
+    for (uint32_t i = 0; i < REPLACED_MAX; i++)
+        if (replaced[i] >= start && replaced[i] < end)
+            __atomic_store_n(&replaced[i], 1, __ATOMIC_RELEASE); /* no page, and no end of a probe */
+}
+
+static bool system_write(enum poke_way w, uint64_t at, const void *bytes, size_t len)
+{
+    return w == POKE_PAGE ? write_page(at, bytes, len) : write_mem(at, bytes, len);
+}
+
+static bool system_sync(void)
+{
+    if (sys_call3(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) == 0)
+        return true;
+    /* Not registered yet, or not in this process since exec. */
+    return sys_call3(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) == 0 &&
+           sys_call3(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) == 0;
+}
+
+const struct poke_io poke_io_system = {system_write, system_sync};
+static const struct poke_io *io = &poke_io_system;
+
+void poke_set_io(const struct poke_io *to)
+{
+    io = to ? to : &poke_io_system;
+    sync_works = false;
+}
+
+static bool same_page(uint64_t at, size_t len) { return at / PAGE == (at + len - 1) / PAGE; }
+
+/* Bytes that may lie on two pages, where a state between is harmless. */
+bool poke_plain(uint64_t at, const uint8_t *bytes, size_t len)
+{
+    if (poke_way_in_use() == POKE_MEM) {
+        if (io->write(POKE_MEM, at, bytes, len))
+            return true;
+        if (way == POKE_MEM)
+            return false;
+        mem_refused = true;
+    }
+    size_t first = PAGE - at % PAGE < len ? PAGE - at % PAGE : len;
+    if (!near_owner(at) && (!replaced_add(at) || !replaced_add(at + len - 1)))
+        return false;
+    return io->write(POKE_PAGE, at, bytes, first) &&
+           (first == len || io->write(POKE_PAGE, at + first, bytes + first, len - first));
+}
+
+/* TEMPORARY: belongs into tracer/asm.c as asm_int3. */
+static void asm_int3(struct asm_buf *a)
+{
+    static const uint8_t int3 = 0xcc;
+    asm_bytes(a, &int3, 1);
+}
+
+static uint8_t int3_byte(void)
+{
+    uint8_t byte;
+    struct asm_buf a = asm_on(&byte, 1, cache_pc(0));
+    asm_int3(&a);
+    return byte;
+}
+
+bool poke_is_int3(uint64_t at) { return *(const uint8_t *)at == int3_byte(); }
+
+static bool with_int3(uint64_t at, const uint8_t *bytes, size_t len)
+{
+    uint8_t int3 = int3_byte();
+    return poke_plain(at, &int3, 1) && io->sync() &&
+           (len == 1 || (poke_plain(at + 1, bytes + 1, len - 1) && io->sync())) && poke_plain(at, bytes, 1);
+}
+
+/* As it was, or an int3 that stays. */
+static bool put_back(uint64_t at, const uint8_t *before, size_t len)
+{
+    if (mem_compare((const void *)(at + 1), before + 1, len - 1) == 0)
+        return poke_plain(at, before, 1);
+    return with_int3(at, before, len);
+}
+
+/* Changes `len` bytes of text from what they are to `bytes`. When it fails half-way it goes back; *stuck: it could
+ * not, and an int3 stands. */
+rc_t poke_change(uint64_t at, const uint8_t *bytes, size_t len, bool *stuck)
+{
+    uint8_t before[POKE_MAX];
+    mem_copy(before, (const void *)at, len);
+    *stuck = false;
+    if (mem_compare(before, bytes, len) == 0)
+        return RC_OK;
+    bool at_once = alone || (poke_way_in_use() == POKE_PAGE && same_page(at, len));
+    if (!at_once && !sync_works && !(sync_works = io->sync())) /* before anything is changed */
+        return RC_HOOK_SYNC;
+    bool good = at_once ? poke_plain(at, bytes, len) : with_int3(at, bytes, len);
+    (void)io->sync(); /* what is left to see is the int3, which hook_trap serves */
+    if (good)
+        return RC_OK;
+    *stuck = mem_compare((const void *)at, before, len) != 0 && !put_back(at, before, len);
+    return RC_CODE_WRITE;
+}

@@ -1,0 +1,28 @@
+/* Adoption, under control=sampled: leading the program's own code into a fragment and back out.
+ *
+ *   trace --adopt_prepare: a site on its path, a loop rotated to it--> fragment --adopt_hook--> entered natively
+ *
+ *   ADP-1  hooks are set, and fragments' memory is used again, only while the process has one thread.
+ *   ADP-2  before text may change, every hook is out and every fragment is gone.
+ *
+ * Lock held, outside signal handlers. */
+#ifndef REHEAT_ADOPT_H
+#define REHEAT_ADOPT_H
+
+#include "fragcache/cache.h"
+#include "fragcache/hook.h"
+#include "tracer/record.h"
+
+/* Finds where the trace can be entered and, if that is not its head, rotates it. `site` is then filled. A decline
+ * reason when there is no such place; RC_OK with site->len == 0 when only links from other fragments lead here. */
+rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site);
+/* Hooks the fragment's head. */
+rc_t adopt_hook(struct fragment *f, const struct site *site);
+/* ADP-2. False when it cannot be done: another thread may be inside. */
+bool adopt_withdraw(void);
+/* Hooks in the program's text now. */
+uint64_t adopt_hooks(void);
+/* True when the process has no other thread (proc(5), /proc/self/task). */
+bool adopt_alone(void);
+
+#endif
