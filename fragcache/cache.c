@@ -8,6 +8,8 @@
 #include "tracer/stubs.h"
 
 #define LOOKUP_ENTRIES 65536u
+#define LOOKUP_HIGHEST 0x7ff00000u /* out of the way of a low program's heap */
+#define LOOKUP_LOWEST 0x60000000u
 #define TAG_BUCKETS 16384u
 #define MAX_EXITS (1u << 20)
 #define ARENA_LIMIT (256u << 20)
@@ -52,7 +54,13 @@ static struct tag *tag_find(struct app_pc pc, bool make)
 
 static uint64_t *map_low(size_t bytes)
 {
-    void *p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    for (uint64_t at = LOOKUP_HIGHEST; at > LOOKUP_LOWEST; at -= 16u << 20) {
+        void *p = sys_mmap((void *)at, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+        if (p == (void *)at)
+            return p;
+    }
+    void *p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_32BIT, -1, 0);
     return sys_failed(p) || (uint64_t)p + bytes > 0x7fffffffu ? NULL : p;
 }
 
@@ -333,6 +341,8 @@ rc_t fc_emit(const struct ir *ir, struct fragment **result)
 
 void fc_flush(void)
 {
+    if (!fc.tags)
+        return; /* nothing was ever emitted */
     for (int i = 0; i < code_region_count(); i++)
         code_region_get(i)->fragments.next = code_region_get(i)->fragments.start;
     for (const struct fragment *f = fc.newest; f; f = f->next)

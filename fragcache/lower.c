@@ -55,6 +55,14 @@ static rc_t lower_exit_loop(struct lowering *l, const struct node *n)
     return lower_exit(l, n);
 }
 
+/* The loop's own edge is an exit to its tag, linked to itself: so that unlinking stops a loop that runs. */
+static rc_t lower_back(struct lowering *l, const struct node *n)
+{
+    struct node edge = *n;
+    edge.target = l->ir->tag.v;
+    return n->op == N_BACK ? lower_exit(l, &edge) : lower_exit_if(l, &edge);
+}
+
 static rc_t lower_push_const(struct lowering *l, uint64_t value)
 {
     if (l->constant_count == MAX_CONSTANTS)
@@ -136,13 +144,7 @@ static rc_t lower_node(struct lowering *l, const struct node *n)
         lower_table_jump(l);
         return RC_OK;
     case N_BACK:
-        asm_jmp(&l->a, l->a.origin + out->entry);
-        out->insns_out++;
-        return RC_OK;
-    case N_BACK_IF:
-        asm_jcc(&l->a, n->cc, l->a.origin + out->entry);
-        out->insns_out++;
-        return RC_OK;
+    case N_BACK_IF: return lower_back(l, n);
     case N_BRANCH: break;
     }
     return RC_UNSUPPORTED;

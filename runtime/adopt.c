@@ -65,7 +65,7 @@ rc_t adopt_hook(struct fragment *f, const struct site *site)
     if (!h)
         return RC_NO_MEMORY;
     decode_set_overlay(overlay);
-    hook_set_alone(true);
+    poke_set_alone(true);
     return hook_set(h, site, f->entry, false);
 }
 
@@ -83,7 +83,7 @@ bool adopt_withdraw(void)
     bool all = true;
     if (!adopt_alone())
         return false;
-    hook_set_alone(true);
+    poke_set_alone(true);
     hook_each(hook_take_out, &all);
     if (!all)
         return false;

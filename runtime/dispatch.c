@@ -25,6 +25,7 @@ static struct {
     uint64_t runs_at_flush;
     int max_insns;
     rc_t abandoned; /* DSP-3: why; RC_OK: still in control */
+    bool silent; /* no system call of ours any more */
     bool sampled; /* control=sampled: system calls, strange code and fragments end a slice */
 } d;
 
@@ -56,7 +57,8 @@ _Noreturn static void go_native(struct thread *t, struct app_pc pc)
 /* This thread alone gives up control. Lock held. */
 _Noreturn static void leave_control(struct thread *t, struct app_pc pc)
 {
-    housekeep_thread_gone(t);
+    if (!d.silent)
+        housekeep_thread_gone(t);
     thread_gone(t);
     thread_unlock(t, THREAD_GONE);
     go_native(t, pc);
@@ -81,6 +83,18 @@ _Noreturn static void bail_out(struct thread *t, struct app_pc pc, rc_t reason)
     leave_control(t, pc);
 }
 
+/* The last moment at which system calls are ours to make: publish everything, then none any more. */
+_Noreturn static void leave_sandboxed(struct thread *t, struct app_pc pc)
+{
+    if (d.abandoned == RC_OK) {
+        d.abandoned = RC_SANDBOX;
+        housekeep_bailed(RC_SANDBOX);
+    }
+    housekeep_exit();
+    d.silent = true;
+    leave_control(t, pc);
+}
+
 /* Runs a copy or a fragment until it leaves. `next` says where the program is if the lock cannot be had. */
 static void run_code(struct thread *t, struct cache_pc code, enum thread_state state,
                      struct app_pc (*next)(struct thread *, const struct block *), const struct block *b)
@@ -88,8 +102,11 @@ static void run_code(struct thread *t, struct cache_pc code, enum thread_state s
     slots.target = code.v;
     thread_unlock(t, state);
     d.enter(&t->ctx);
-    if (!thread_lock(t))
-        go_native(t, next(t, b)); /* THR-3: shared state is not ours to touch */
+    if (!thread_lock(t)) { /* THR-3: shared state is not ours to touch */
+        rc_t in_control = RC_OK;
+        (void)__atomic_compare_exchange_n(&d.abandoned, &in_control, RC_LOCK, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+        go_native(t, next(t, b));
+    }
 }
 
 static struct app_pc after_block(struct thread *t, const struct block *b)
@@ -261,12 +278,13 @@ static struct app_pc run_fragment(struct thread *t, struct fragment *f)
     return e->target;
 }
 
-/* Only glibc lays out a thread's memory so that our slots are in it. */
-static bool makes_glibc_thread(const struct block *b)
+/* Only glibc lays out a thread's memory so that our slots are in it; and its clone() also takes others' layouts. */
+static bool makes_glibc_thread(const struct thread *t, const struct block *b)
 {
     const struct map_range *r = maps_find(b->pc);
     const char *name = r ? str_base(r->path) : "";
-    return str_equal(name, "libc.so.6") || str_equal(name, "libpthread.so.0");
+    bool glibc = str_equal(name, "libc.so.6") || str_equal(name, "libpthread.so.0");
+    return glibc && syscall_thread_pointer_is_glibc(&t->ctx);
 }
 
 /* A new thread starts under control; without a record for it, natively. */
@@ -274,7 +292,7 @@ static void run_thread_clone(struct thread *t, struct block *b)
 {
     struct cache_pc code = b->code_clone;
     thread_expect_others();
-    struct thread *child = makes_glibc_thread(b) ? thread_new() : NULL;
+    struct thread *child = makes_glibc_thread(t, b) ? thread_new() : NULL;
     if (child) {
         child->start_pc = b->next.v;
         child->ctx.gpr[R_RCX] = b->next.v;
@@ -308,6 +326,7 @@ static struct app_pc run_syscall(struct thread *t, struct block *b)
     t->candidate = true;
     switch (syscall_before(&t->ctx)) {
     case SYSCALL_NATIVE: bail_out(t, b->pc, RC_TLS_CHANGED);
+    case SYSCALL_SANDBOX: leave_sandboxed(t, b->pc);
     case SYSCALL_THREAD: run_thread_clone(t, b); return next;
     case SYSCALL_FORK: run_fork(t, b); return next;
     case SYSCALL_CLONE: run_code(t, b->code_clone, THREAD_SYSCALL, after_block, b); return next;
@@ -363,8 +382,11 @@ static void record(struct thread *t, struct block *b, struct outcome o)
 static struct app_pc step(struct thread *t, struct app_pc pc, bool *taken)
 {
     struct block *b;
-    if (d.abandoned != RC_OK)
+    if (d.abandoned != RC_OK) {
+        if (!stats.bailout_reason && !d.silent)
+            housekeep_bailed(d.abandoned);
         leave_control(t, pc);
+    }
     rc_t rc = next_block(t, pc, *taken, &b);
     if (rc != RC_OK)
         bail_out(t, pc, rc);

@@ -15,6 +15,8 @@
 
 #define ARCH_SHSTK_STATUS 0x5005 /* Documentation/arch/x86/shstk.rst */
 
+extern const char *gnu_get_libc_version(void) __attribute__((weak));
+
 static struct options options;
 
 static const char *env_find(char **envp, const char *name)
@@ -70,6 +72,8 @@ __attribute__((constructor)) static void reheat_start(int argc, char **argv, cha
     (void)argc;
     (void)argv;
     char bad[OPTION_TEXT] = "";
+    if (!gnu_get_libc_version)
+        return; /* other C libraries call constructors without arguments */
     options_default(&options);
     rc_t rc = options_parse(&options, env_find(envp, "REHEAT"), bad);
     log_set(options.log_path, (unsigned)options.verbose);

@@ -95,6 +95,11 @@ static void window_next(void) { hk.window_total = hk.window_runtime = hk.window_
 
 rc_t housekeep(struct thread *t)
 {
+    if (stats.pid && sys_getpid() != (long)stats.pid) { /* forked by a signal handler: perf rings are not inherited */
+        thread_forked(t);
+        housekeep_forked();
+        return RC_OK;
+    }
     if (++t->housekeeps >= START_CALLS)
         housekeep_sample(t);
     if (!sampler_pending(&t->sampler))

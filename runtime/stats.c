@@ -1,6 +1,8 @@
 #include "runtime/stats.h"
 
 #include <asm/fcntl.h>
+#include <asm/resource.h>
+#include <asm/stat.h>
 #include <linux/mman.h>
 
 #include "fragcache/cache.h"
@@ -13,7 +15,8 @@
 #include "tracer/block.h"
 
 #define CLOCK_PROCESS 2 /* CLOCK_PROCESS_CPUTIME_ID */
-#define AT_FDCWD_ (-100)
+#define AT_SYMLINK_NOFOLLOW_ 0x100
+#define FILE_MOST (4u << 20) /* bytes; no file of ours gets larger at once */
 #define PUT_BYTES 8192
 
 struct proto_page stats;
@@ -40,37 +43,72 @@ void stats_declined(rc_t reason)
         stats.traces_declined[reason]++;
 }
 
-static void page_path(char *out, size_t cap, long pid)
-{
-    struct fmt f = fmt_on(out, cap);
-    fmt_str(&f, "/dev/shm/reheat-"); /* PROTO_DIR_FORMAT */
-    fmt_dec(&f, sys_call3(__NR_geteuid, 0, 0, 0));
-    if (pid) {
-        fmt_char(&f, '/');
-        fmt_dec(&f, pid);
-    }
-}
-
-/* A page left by an earlier process of the same number is replaced, never written to. */
-static void page_create(void)
+/* The user's directory for pages, made if need be; -1 when it is not the user's own: /dev/shm is everyone's. */
+static long page_directory(void)
 {
     char path[64];
-    page_path(path, sizeof path, 0);
+    struct stat st;
+    long uid = sys_call3(__NR_geteuid, 0, 0, 0);
+    struct fmt f = fmt_on(path, sizeof path);
+    fmt_str(&f, "/dev/shm/reheat-"); /* PROTO_DIR_FORMAT */
+    fmt_dec(&f, uid);
     (void)sys_call3(__NR_mkdir, path, 0700, 0);
-    page_path(path, sizeof path, stats.pid);
-    (void)sys_call3(__NR_unlink, path, 0, 0);
-    long fd = sys_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
+    long dir = sys_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (dir < 0)
+        return -1;
+    if (sys_call3(__NR_fstat, dir, &st, 0) == 0 && (long)st.st_uid == uid && !(st.st_mode & 022))
+        return dir;
+    (void)sys_close(dir);
+    return -1;
+}
+
+static void page_name(char *out, size_t cap)
+{
+    struct fmt f = fmt_on(out, cap);
+    fmt_dec(&f, stats.pid);
+}
+
+/* A write beyond the limit on file sizes would raise SIGXFSZ in the program. */
+static bool files_may_grow(void)
+{
+    uint64_t limit[2];
+    return sys_call6(__NR_prlimit64, 0, RLIMIT_FSIZE, 0, (long)limit, 0, 0) == 0 && limit[0] >= FILE_MOST;
+}
+
+/* A page left by an earlier process of the same number is replaced, never written to. All of its memory is reserved
+ * at once: a full file system must not fault later. */
+static void page_create(void)
+{
+    char name[16];
+    page_name(name, sizeof name);
+    long dir = files_may_grow() ? page_directory() : -1;
+    if (dir < 0)
         return;
-    if (sys_call3(__NR_ftruncate, fd, sizeof stats, 0) == 0) {
+    (void)sys_call3(__NR_unlinkat, dir, name, 0);
+    long fd = sys_call6(__NR_openat, dir, (long)name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600, 0, 0);
+    if (fd >= 0 && sys_call6(__NR_fallocate, fd, 0, 0, sizeof stats, 0, 0) == 0) {
         void *p = sys_mmap(NULL, sizeof stats, PROT_READ | PROT_WRITE, MAP_SHARED, (int)fd, 0);
         if (!sys_failed(p))
             shared = p;
     }
-    (void)sys_close(fd);
+    if (fd >= 0)
+        (void)sys_close(fd);
+    (void)sys_close(dir);
 }
 
-static void fragment_describe(struct proto_fragment *out, const struct fragment *f)
+/* The page's age counts from here; stores through the mapping do not move its time. */
+static void page_touch(void)
+{
+    char name[16];
+    page_name(name, sizeof name);
+    long dir = page_directory();
+    if (dir < 0)
+        return;
+    (void)sys_call6(__NR_utimensat, dir, (long)name, 0, AT_SYMLINK_NOFOLLOW_, 0, 0);
+    (void)sys_close(dir);
+}
+
+static void fragment_describe(struct proto_fragment *out, const struct fragment *f, bool with_symbols)
 {
     mem_zero(out, sizeof *out);
     out->id = f->id;
@@ -87,7 +125,8 @@ static void fragment_describe(struct proto_fragment *out, const struct fragment 
         out->offset = f->tag.v - r->start + r->file_offset;
         str_copy(out->module, str_base(r->path), sizeof out->module);
     }
-    symbol_find(f->tag, out->symbol, sizeof out->symbol);
+    if (with_symbols)
+        symbol_find(f->tag, out->symbol, sizeof out->symbol);
 }
 
 static bool hotter(const struct fragment *a, const struct fragment *b)
@@ -96,7 +135,7 @@ static bool hotter(const struct fragment *a, const struct fragment *b)
 }
 
 /* The hottest fragments, by insertion into a short list. */
-static void top_gather(void)
+static void top_gather(bool with_symbols)
 {
     static const struct fragment *top[PROTO_TOP];
     int n = 0;
@@ -110,7 +149,7 @@ static void top_gather(void)
     }
     mem_zero(stats.top, sizeof stats.top);
     for (int i = 0; i < n; i++)
-        fragment_describe(&stats.top[i], top[i]);
+        fragment_describe(&stats.top[i], top[i], with_symbols);
 }
 
 static void gather(void)
@@ -160,7 +199,7 @@ void stats_publish(void)
     own_page();
     gather();
     if (stats.bailout_reason == RC_OK || !stats.top[0].id)
-        top_gather();
+        top_gather(!stats.running || stats.bailout_reason != RC_OK); /* names cost too much for every time */
     copy_to_shared();
 }
 
@@ -225,12 +264,11 @@ void stats_finish(const struct options *o)
     stats.running = 0;
     if (hot) {
         stats_publish();
-        char path[64];
-        page_path(path, sizeof path, stats.pid);
-        (void)sys_call6(__NR_utimensat, AT_FDCWD_, (long)path, 0, 0, 0, 0); /* its age counts from here */
+        if (shared)
+            page_touch();
     } else {
         gather();
     }
-    if (o->stats_path[0])
+    if (o->stats_path[0] && files_may_grow())
         json_write(o->stats_path);
 }

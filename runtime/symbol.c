@@ -4,6 +4,7 @@
 
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
 
 struct tables {
     const Elf64_Sym *symbols;
@@ -14,9 +15,34 @@ struct tables {
 /* Addresses in a loaded module's dynamic section are relocated by glibc, but not by every loader. */
 static uint64_t dynamic_address(uint64_t bias, uint64_t v) { return v < bias ? v + bias : v; }
 
+/* Whatever is mapped there need not be an ELF file, nor all of it: the kernel tells what can be read. */
+static bool readable(uint64_t at, size_t len)
+{
+    for (uint64_t p = at & ~4095ULL; p < at + len; p += 4096) {
+        char byte;
+        struct {
+            void *base;
+            size_t len;
+        } to = {&byte, 1}, from = {(void *)p, 1};
+        if (sys_call6(__NR_process_vm_readv, sys_getpid(), (long)&to, 1, (long)&from, 1, 0) != 1)
+            return false;
+    }
+    return true;
+}
+
+static bool loaded_whole(const Elf64_Phdr *ph, int n, uint64_t bias)
+{
+    for (int i = 0; i < n; i++)
+        if (ph[i].p_type == PT_LOAD && (ph[i].p_flags & PF_R) && !readable(bias + ph[i].p_vaddr, ph[i].p_memsz))
+            return false;
+    return true;
+}
+
 static bool tables_find(uint64_t base, struct tables *t, uint64_t *bias)
 {
     const Elf64_Ehdr *eh = (const Elf64_Ehdr *)base;
+    if (!readable(base, sizeof *eh) || eh->e_phoff > 4096 || !readable(base, 4096) || eh->e_phnum > 32)
+        return false;
     if (eh->e_ident[0] != 0x7f || eh->e_ident[1] != 'E' || eh->e_ident[4] != ELFCLASS64)
         return false;
     const Elf64_Phdr *ph = (const Elf64_Phdr *)(base + eh->e_phoff);
@@ -31,7 +57,7 @@ static bool tables_find(uint64_t base, struct tables *t, uint64_t *bias)
         if (ph[i].p_type == PT_DYNAMIC)
             dynamic = &ph[i];
     }
-    if (!dynamic)
+    if (!dynamic || !loaded_whole(ph, eh->e_phnum, *bias))
         return false;
     for (const Elf64_Dyn *d = (const Elf64_Dyn *)(*bias + dynamic->p_vaddr); d->d_tag != DT_NULL; d++) {
         if (d->d_tag == DT_SYMTAB)
@@ -72,9 +98,15 @@ uint64_t symbol_find(struct app_pc pc, char *name, size_t cap)
     const struct map_range *r = maps_find(pc);
     if (!r || (r->kind != MAP_TEXT && r->kind != MAP_LOADER))
         return 0;
-    struct tables t = {0};
-    uint64_t bias = 0;
-    if (!tables_find(module_base(r), &t, &bias))
+    static struct tables t; /* of the module asked for last; lock held */
+    static uint64_t last_base, bias;
+    static bool found;
+    if (module_base(r) != last_base) {
+        last_base = module_base(r);
+        t = (struct tables){0};
+        found = tables_find(last_base, &t, &bias);
+    }
+    if (!found)
         return 0;
     uint64_t best = 0;
     for (uint32_t i = t.gnu_hash[1], end = symbols_end(t.gnu_hash); i < end; i++) {

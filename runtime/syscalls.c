@@ -2,6 +2,7 @@
 
 #include <asm/mman.h>
 #include <linux/mman.h>
+#include <linux/prctl.h>
 #include <linux/sched.h>
 
 #include "runtime/base/maps.h"
@@ -10,16 +11,28 @@
 
 #define ARCH_SET_FS 0x1002
 
-/* clone3's flags are in memory that may be anything; the kernel reads it for us. */
-static uint64_t clone3_flags(uint64_t args)
+/* Reads a word of the program's memory that may not be there; the kernel does it for us. */
+static bool read_word(uint64_t at, uint64_t *word)
 {
-    uint64_t flags = 0;
     struct {
         void *base;
         size_t len;
-    } to = {&flags, sizeof flags}, from = {(void *)args, sizeof flags};
-    long n = sys_call6(__NR_process_vm_readv, sys_getpid(), (long)&to, 1, (long)&from, 1, 0);
-    return n == (long)sizeof flags ? flags : 0;
+    } to = {word, sizeof *word}, from = {(void *)at, sizeof *word};
+    return sys_call6(__NR_process_vm_readv, sys_getpid(), (long)&to, 1, (long)&from, 1, 0) == (long)sizeof *word;
+}
+
+static uint64_t clone3_flags(uint64_t args)
+{
+    uint64_t flags;
+    return read_word(args, &flags) ? flags : CLONE_VM; /* unknown: a native child is always right */
+}
+
+bool syscall_thread_pointer_is_glibc(const struct cpu_ctx *ctx)
+{
+    uint64_t tp = ctx->gpr[8], tcb, self; /* clone: r8; clone3: clone_args.tls */
+    if (ctx->gpr[R_RAX] == __NR_clone3 && !read_word(ctx->gpr[R_RDI] + 56, &tp))
+        return false;
+    return read_word(tp, &tcb) && read_word(tp + 16, &self) && tcb == tp && self == tp;
 }
 
 static uint64_t clone_flags(const struct cpu_ctx *ctx)
@@ -39,7 +52,7 @@ static enum syscall_action clone_action(uint64_t flags)
     const uint64_t thread = CLONE_VM | CLONE_THREAD | CLONE_SETTLS;
     if ((flags & thread) == thread)
         return SYSCALL_THREAD;
-    return flags & CLONE_VM ? SYSCALL_CLONE : SYSCALL_FORK;
+    return flags & (CLONE_VM | CLONE_SETTLS) ? SYSCALL_CLONE : SYSCALL_FORK;
 }
 
 enum syscall_action syscall_before(const struct cpu_ctx *ctx)
@@ -51,6 +64,8 @@ enum syscall_action syscall_before(const struct cpu_ctx *ctx)
     case __NR_clone3: return clone_action(clone_flags(ctx));
     case __NR_exit: return SYSCALL_EXIT_THREAD;
     case __NR_exit_group: return SYSCALL_EXIT;
+    case __NR_seccomp: return SYSCALL_SANDBOX;
+    case __NR_prctl: return ctx->gpr[R_RDI] == PR_SET_SECCOMP ? SYSCALL_SANDBOX : SYSCALL_RUN;
     case __NR_rt_sigreturn: return SYSCALL_NATIVE;
     case __NR_arch_prctl: return ctx->gpr[R_RDI] == ARCH_SET_FS ? SYSCALL_NATIVE : SYSCALL_RUN;
     default: return SYSCALL_RUN;

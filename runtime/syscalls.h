@@ -11,6 +11,7 @@ enum syscall_action {
     SYSCALL_CLONE, /* a child that shares memory goes on natively */
     SYSCALL_THREAD, /* a new thread, made as glibc makes them */
     SYSCALL_FORK, /* a child with memory of its own */
+    SYSCALL_SANDBOX, /* the process forbids itself system calls, and so to us */
     SYSCALL_EXIT_THREAD, /* the calling thread ends */
     SYSCALL_EXIT, /* the process ends: publish, then run */
     SYSCALL_NATIVE /* not possible under control: give the thread back first */
@@ -18,6 +19,10 @@ enum syscall_action {
 
 /* Registers as they are before the instruction. */
 enum syscall_action syscall_before(const struct cpu_ctx *ctx);
+
+/* The thread pointer given to a clone has the look of glibc's: struct pthread begins with two pointers to itself
+ * (tcbhead_t: tcb, dtv, self). */
+bool syscall_thread_pointer_is_glibc(const struct cpu_ctx *ctx);
 
 /* Address ranges whose code may have changed; start == end: none. */
 struct code_change {

@@ -2,12 +2,14 @@
 
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <linux/mman.h>
 
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 
 #define LOCK_PATIENCE_NS 200000000ULL
 #define SPINS 200
+#define GUARD_BYTES 4096u
 
 static struct thread *threads;
 static bool several;
@@ -23,13 +25,23 @@ static bool is_reusable(const struct thread *t)
     return (t->state == THREAD_GONE || t->state == THREAD_NATIVE) && (t->tid == 0 || !kernel_knows(t->tid));
 }
 
+static uint8_t *stack_map(void)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK;
+    uint8_t *p = sys_mmap(NULL, THREAD_STACK_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (sys_failed(p))
+        return NULL;
+    (void)sys_mprotect(p, GUARD_BYTES, PROT_NONE);
+    return p;
+}
+
 struct thread *thread_new(void)
 {
     struct thread *t = threads;
     while (t && !is_reusable(t))
         t = t->next;
     if (!t) {
-        uint8_t *stack = mem_map(THREAD_STACK_BYTES);
+        uint8_t *stack = stack_map();
         t = mem_map(sizeof *t);
         if (!t || !stack)
             return NULL;

@@ -21,7 +21,9 @@
 #include "runtime/sampler.h"
 #include "tracer/record.h"
 
-#define THREAD_STACK_BYTES (256u << 10)
+/* The program's handlers run on this stack when a signal hits the runtime, so it is as large as a main stack. Only
+ * what is used becomes memory; the lowest page is a guard. */
+#define THREAD_STACK_BYTES (8u << 20)
 
 enum thread_state { THREAD_GONE, THREAD_WAITING, THREAD_RUNTIME, THREAD_RUNNING, THREAD_SYSCALL, THREAD_NATIVE };
 

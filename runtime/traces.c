@@ -23,13 +23,16 @@ rc_t traces_init(const struct options *o)
 
 static rc_t buffers_get(void)
 {
-    if (insns)
+    static bool ready;
+    if (ready)
         return RC_OK;
     insns = mem_map(sizeof *insns * MAX_INSNS);
     nodes = mem_map(sizeof *nodes * MAX_NODES);
     if (!insns || !nodes)
         return RC_NO_MEMORY;
-    return fc_init(settings->cache_bytes, settings->link != 0, settings->dump_path[0] ? dump_fragment : NULL);
+    TRY(fc_init(settings->cache_bytes, settings->link != 0, settings->dump_path[0] ? dump_fragment : NULL));
+    ready = true;
+    return RC_OK;
 }
 
 static rc_t trace_to_fragment(struct trace *t, struct fragment **out)

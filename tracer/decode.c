@@ -210,7 +210,8 @@ static bool branch_prefix_strange(const ZydisDecodedInstruction *zi)
 {
     if ((zi->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) && !zi->raw.rex.W)
         return true;
-    return (zi->attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE) != 0 && zi->mnemonic != ZYDIS_MNEMONIC_JECXZ;
+    bool counts = zi->meta.category == ZYDIS_CATEGORY_COND_BR || !zi->raw.imm[0].is_relative;
+    return (zi->attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE) != 0 && counts && zi->mnemonic != ZYDIS_MNEMONIC_JECXZ;
 }
 
 static enum insn_kind branch_kind(struct insn *in, const ZydisDecodedInstruction *zi)

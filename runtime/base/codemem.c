@@ -23,8 +23,8 @@ struct piece {
 static struct piece *pieces;
 static uint8_t *stage;
 static size_t stage_used;
+static enum code_way code_way;
 static int piece_count;
-static bool proc_mem_refused;
 
 static size_t round_up(size_t v, size_t to) { return (v + to - 1) / to * to; }
 
@@ -33,6 +33,8 @@ void code_set_sizes(size_t blocks, size_t fragments)
     block_bytes = round_up(blocks, 4096);
     fragment_bytes = round_up(fragments, 4096);
 }
+
+void code_set_way(enum code_way way) { code_way = way; }
 
 int code_region_count(void) { return region_count; }
 struct code_region *code_region_get(int i) { return &regions[i]; }
@@ -51,7 +53,8 @@ static bool region_serves(const struct code_region *r, uint64_t pc)
     return high - low < CODE_REACH;
 }
 
-/* The nearest free 2 MiB-aligned place, looked for from 256 MiB below the text: a heap grows above it. */
+/* A free 2 MiB-aligned place: from 256 MiB below the text downward, or else as far above it as a branch reaches,
+ * for a heap grows above the text of a program linked to a low address. */
 static void *map_near(uint64_t pc, size_t bytes)
 {
     const uint64_t step = 64u << 20;
@@ -60,7 +63,8 @@ static void *map_near(uint64_t pc, size_t bytes)
         for (uint64_t away = 4 * step; away + bytes < CODE_REACH; away += step) {
             if (sign < 0 && away + bytes > pc)
                 break;
-            uint64_t at = (sign < 0 ? pc - away - bytes : pc + away) & ~(uint64_t)(ALIGNMENT - 1);
+            uint64_t at = (sign < 0 ? pc - away : pc + CODE_REACH - (away - 4 * step)) - bytes;
+            at &= ~(uint64_t)(ALIGNMENT - 1);
             if (at < (1u << 20))
                 break;
             void *p = sys_mmap((void *)at, bytes, PROT_READ | PROT_EXEC, flags, -1, 0);
@@ -134,17 +138,34 @@ static bool write_through_proc(void)
     return good;
 }
 
-static bool write_through_mprotect(void)
+/* A copy of the pages is changed aside and moved over them. Other threads that run there take a fault and wait:
+ * the kernel holds the address space meanwhile. */
+static bool replace_pages(const struct piece *p)
 {
-    for (int i = 0; i < piece_count; i++) {
-        uint64_t first = pieces[i].at & ~4095ULL;
-        size_t len = round_up(pieces[i].at + pieces[i].len - first, 4096);
-        if (sys_mprotect((void *)first, len, PROT_READ | PROT_WRITE) < 0)
-            return false;
-        mem_copy((void *)pieces[i].at, stage + pieces[i].offset, pieces[i].len);
-        if (sys_mprotect((void *)first, len, PROT_READ | PROT_EXEC) < 0)
-            return false;
+    uint64_t first = p->at & ~4095ULL;
+    size_t len = round_up(p->at + p->len - first, 4096);
+    uint8_t resident[64];
+    if (len / 4096 > sizeof resident || sys_call3(__NR_mincore, first, len, resident) < 0)
+        return false; /* not mapped */
+    uint8_t *aside = mem_map(len);
+    if (!aside)
+        return false;
+    mem_copy(aside, (const void *)first, len);
+    mem_copy(aside + (p->at - first), stage + p->offset, p->len);
+    if (sys_mprotect(aside, len, PROT_READ | PROT_EXEC) == 0) {
+        long moved = sys_call6(__NR_mremap, (long)aside, (long)len, (long)len, MREMAP_MAYMOVE | MREMAP_FIXED, (long)first, 0);
+        if (moved == (long)first)
+            return true;
     }
+    mem_unmap(aside, len);
+    return false;
+}
+
+static bool write_by_replacing(void)
+{
+    for (int i = 0; i < piece_count; i++)
+        if (!replace_pages(&pieces[i]))
+            return false;
     return true;
 }
 
@@ -152,11 +173,7 @@ rc_t code_commit(void)
 {
     if (!piece_count)
         return RC_OK;
-    bool good = !proc_mem_refused && write_through_proc();
-    if (!good) {
-        proc_mem_refused = true;
-        good = write_through_mprotect();
-    }
+    bool good = (code_way == CODE_WAY_AUTO && write_through_proc()) || write_by_replacing();
     piece_count = 0;
     stage_used = 0;
     return good ? RC_OK : RC_CODE_WRITE;

@@ -4,8 +4,7 @@
  * writable: bytes are staged with code_stage() and written by code_commit(), which opens /proc/self/mem,
  * writes and closes it again at once, because a descriptor held across program code could be closed by the
  * program and come to mean one of its own files. Where the kernel refuses such writes (proc(5), the
- * proc_mem.force_override parameter), the pages are made writable, not executable, for the moment of the
- * copy.
+ * proc_mem.force_override parameter) or there is no /proc, changed copies of the pages are moved over them.
  *
  * Private memory makes fork right: the child has its own copy-on-write cache.
  *
@@ -50,6 +49,10 @@ static inline bool code_reaches(uint64_t from, uint64_t to)
 
 /* Copies `len` bytes aside, to be written to `at`. RC_NO_MEMORY. */
 rc_t code_stage(struct cache_pc at, const void *bytes, size_t len);
+/* Which of the two ways code_commit uses; auto: /proc/self/mem, and replacing where that fails. For tests. */
+enum code_way { CODE_WAY_AUTO, CODE_WAY_REPLACE };
+void code_set_way(enum code_way way);
+
 /* Writes all that is staged, in order. RC_CODE_WRITE. */
 rc_t code_commit(void);
 

@@ -58,7 +58,7 @@ bool maps_parse_line(const char *line, struct map_range *r)
     if (*p++ != '-')
         return false;
     p = parse_hex(p, &r->end);
-    if (*p++ != ' ' || p[2] != 'x')
+    if (*p++ != ' ' || p[0] != 'r' || p[2] != 'x') /* what cannot be read cannot be copied */
         return false;
     bool writable = p[1] == 'w', shared = p[3] == 's';
     p = parse_hex(p + 5, &r->file_offset);
