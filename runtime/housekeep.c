@@ -1,5 +1,7 @@
 #include "runtime/housekeep.h"
 
+#include <asm/signal.h>
+
 #include "fragcache/cache.h"
 #include "runtime/base/sys.h"
 #include "runtime/dispatch.h"
@@ -23,6 +25,7 @@ static struct {
     uint64_t since_publish;
     int bad_windows;
     uint64_t windows, emitted_at_window;
+    long sampled_pid; /* the process whose threads the rings belong to; 0: none yet */
     bool finished;
 } hk;
 
@@ -46,12 +49,33 @@ static void sample_count(uint64_t pc)
     }
 }
 
+/* A handler that forks would leave its child in here with rings that are not inherited. */
+static uint64_t signals_set(uint64_t mask)
+{
+    uint64_t before = 0;
+    (void)sys_call6(__NR_rt_sigprocmask, SIG_SETMASK, (long)&mask, (long)&before, sizeof mask, 0, 0);
+    return before;
+}
+
+static bool forked_unseen(void) { return hk.sampled_pid && sys_getpid() != hk.sampled_pid; }
+
+/* The child of a fork that a signal handler made: the dispatcher did not see it. */
+static void adopt_fork(void)
+{
+    thread_forked(thread_current());
+    housekeep_forked();
+}
+
 void housekeep_drain(void)
 {
-    uint64_t before = hk.window_total;
+    uint64_t before = hk.window_total, mask = signals_set(~0ULL);
+    if (forked_unseen())
+        adopt_fork();
     for (struct thread *t = thread_first(); t; t = t->next)
         stats.samples_lost += sampler_drain(&t->sampler, sample_count);
-    hk.since_publish += hk.window_total - before;
+    (void)signals_set(mask);
+    if (hk.window_total > before)
+        hk.since_publish += hk.window_total - before;
 }
 
 void housekeep_thread_gone(struct thread *t)
@@ -66,8 +90,10 @@ void housekeep_sample(struct thread *t)
         return;
     t->sampler_tried = true;
     enum proto_sampler kind = sampler_start(&t->sampler, hk.options->rate);
-    if (kind != PROTO_SAMPLER_NONE)
+    if (kind != PROTO_SAMPLER_NONE) {
         stats.sampler = kind;
+        hk.sampled_pid = sys_getpid();
+    }
 }
 
 static bool traces_pay(void)
@@ -95,15 +121,8 @@ static void window_next(void) { hk.window_total = hk.window_runtime = hk.window_
 
 rc_t housekeep(struct thread *t)
 {
-    if (stats.pid && sys_getpid() != (long)stats.pid) { /* forked by a signal handler: perf rings are not inherited */
-        thread_forked(t);
-        housekeep_forked();
-        return RC_OK;
-    }
     if (++t->housekeeps >= START_CALLS)
         housekeep_sample(t);
-    if (!sampler_pending(&t->sampler))
-        return RC_OK;
     housekeep_drain();
     if (hk.since_publish >= PUBLISH_SAMPLES) {
         hk.since_publish = 0;
@@ -136,10 +155,11 @@ void housekeep_bailed(rc_t reason)
 void housekeep_forked(void)
 {
     for (struct thread *t = thread_first(); t; t = t->next) {
-        sampler_stop(&t->sampler);
+        sampler_forget(&t->sampler);
         t->sampler_tried = false;
         t->housekeeps = 0;
     }
+    hk.sampled_pid = 0;
     window_next();
     for (struct fragment *f = fc_newest(); f; f = f->next)
         f->samples = f->entries = 0;

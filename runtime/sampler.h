@@ -17,9 +17,10 @@ struct sampler {
 
 /* Starts sampling the calling thread at `rate` per second of user CPU time; 0: no sampling. */
 enum proto_sampler sampler_start(struct sampler *s, uint64_t rate);
-/* Stops and unmaps; also forgets a ring inherited from the parent of a fork. */
+/* Stops and unmaps. */
 void sampler_stop(struct sampler *s);
-bool sampler_pending(const struct sampler *s);
+/* In the child of a fork: rings are not inherited, and something else may lie there by now. */
+void sampler_forget(struct sampler *s);
 /* Calls fn for each sample since the last drain; returns how many were lost. */
 uint64_t sampler_drain(struct sampler *s, void (*fn)(uint64_t pc));
 

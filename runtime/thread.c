@@ -17,6 +17,15 @@ static uint32_t lock_word; /* 0 free, 1 held, 2 held and waited for (Drepper, Fu
 
 struct thread *thread_first(void) { return threads; }
 
+struct thread *thread_current(void)
+{
+    for (struct thread *t = threads; t; t = t->next)
+        if (t->state == THREAD_RUNTIME)
+            return t; /* only one has the lock */
+    return NULL;
+}
+
+
 static bool kernel_knows(int32_t tid) { return sys_call3(__NR_tgkill, sys_getpid(), tid, 0) == 0; }
 
 /* GONE and truly so: its thread can execute nothing any more. */
@@ -99,9 +108,10 @@ void thread_forked(struct thread *self)
         if (t != self) {
             t->state = THREAD_GONE;
             t->tid = 0;
-            sampler_stop(&t->sampler);
+            sampler_forget(&t->sampler);
         }
-    self->tid = (int32_t)sys_gettid();
+    if (self)
+        self->tid = (int32_t)sys_gettid();
     several = false;
     lock_word = 0;
 }

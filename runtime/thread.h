@@ -48,6 +48,8 @@ struct thread *thread_new(void);
 /* control=sampled: the record of thread `tid`, made at the first call; NULL without memory. Lock held. */
 struct thread *thread_of(long tid);
 struct thread *thread_first(void);
+/* The record whose thread the caller is; NULL: none. Lock held. */
+struct thread *thread_current(void);
 /* The record will not be used by its thread again, but its thread may still run a few instructions. */
 void thread_gone(struct thread *t);
 /* No other controlled thread exists. Lock held. */
