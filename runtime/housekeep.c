@@ -68,6 +68,8 @@ static void adopt_fork(void)
 
 void housekeep_drain(void)
 {
+    if (!hk.sampled_pid)
+        return;
     uint64_t before = hk.window_total, mask = signals_set(~0ULL);
     if (forked_unseen())
         adopt_fork();

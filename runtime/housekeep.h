@@ -1,9 +1,9 @@
 /* What happens now and then on a controlled thread, between two blocks, with the lock held: samples are drained and counted,
  * the stat page is published, and the policy decides whether traces pay.
  *
- *   HK-1  bail-out: after BAIL_WINDOWS windows in a row in which the runtime's own share of the samples was
+ *   KEEP-1  bail-out: after BAIL_WINDOWS windows in a row in which the runtime's own share of the samples was
  *         large and the fragments' share small, the program goes native for good.
- *   HK-2  phase change: when traces form much faster than they have on average and the cache is well filled,
+ *   KEEP-2  phase change: when traces form much faster than they have on average and the cache is well filled,
  *         the cache is flushed (Dynamo, section 6). */
 #ifndef REHEAT_HOUSEKEEP_H
 #define REHEAT_HOUSEKEEP_H

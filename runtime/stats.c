@@ -260,6 +260,8 @@ static void json_write(const char *pattern)
 void stats_finish(const struct options *o)
 {
     bool hot = fc_stats_get().emitted || shared || stats.bailout_reason;
+    if (!hot && !o->stats_path[0])
+        return;
     own_page();
     stats.running = 0;
     if (hot) {
