@@ -33,7 +33,7 @@ static struct {
     int sorted_count, sorted_cap;
     struct arena arena;
     struct lowered out;
-    bool link, patching;
+    bool link, patching, held;
     fc_observer *observer;
     struct fc_stats stats;
 } fc;
@@ -129,12 +129,19 @@ static rc_t exit_link(struct frag_exit *e, struct fragment *to)
     return RC_OK;
 }
 
-static rc_t fragment_link(struct fragment *f, struct tag *own)
+static rc_t link_incoming(struct fragment *f, struct tag *own)
 {
-    own->fragment = f;
     for (struct frag_exit *e = own->exits; e && fc.link && fc.patching; e = e->same_target)
         if (!e->linked && e->owner->live)
             TRY(exit_link(e, f));
+    return RC_OK;
+}
+
+static rc_t fragment_link(struct fragment *f, struct tag *own)
+{
+    own->fragment = f;
+    if (!f->held)
+        TRY(link_incoming(f, own));
     for (int i = 0; i < f->exit_count; i++) {
         struct frag_exit *e = fc.exits[f->first_exit + (uint32_t)i];
         struct tag *t = tag_find(e->target, true);
@@ -142,7 +149,7 @@ static rc_t fragment_link(struct fragment *f, struct tag *own)
             return RC_NO_MEMORY;
         e->same_target = t->exits;
         t->exits = e;
-        if (t->fragment && fc.link) /* not yet reachable by anyone: no patching of running code */
+        if (t->fragment && !t->fragment->held && fc.link) /* not yet reachable by anyone: no patching of running code */
             TRY(exit_link(e, t->fragment));
     }
     return RC_OK;
@@ -155,7 +162,7 @@ rc_t fc_link_exit(struct frag_exit *e)
     if (!fc.link || !fc.patching || e->linked || !e->owner->live)
         return RC_OK;
     struct tag *t = tag_find(e->target, false);
-    if (!t || !t->fragment)
+    if (!t || !t->fragment || t->fragment->held)
         return RC_OK;
     TRY(exit_link(e, t->fragment));
     return code_commit();
@@ -193,6 +200,48 @@ static rc_t fragment_retire(struct fragment *f)
     f->live = false;
     fc.stats.live--;
     fc.stats.retired++;
+    return RC_OK;
+}
+
+void fc_set_held(bool held) { fc.held = held; }
+
+rc_t fc_release(struct fragment *f)
+{
+    struct tag *own = tag_find(f->tag, false);
+    if (!f->live || !own)
+        return RC_ASSERT;
+    f->held = false;
+    TRY(link_incoming(f, own));
+    TRY(code_commit());
+    fc_lookup_prefer(f);
+    return RC_OK;
+}
+
+rc_t fc_retire(struct fragment *f)
+{
+    struct fragment **p = &fc.newest;
+    while (*p && *p != f)
+        p = &(*p)->next;
+    if (*p)
+        *p = f->next;
+    TRY(fragment_retire(f));
+    fc.sorted_count = 0;
+    for (uint32_t id = EXIT_FIRST; id < fc.exit_next; id++) {
+        struct frag_exit *e = fc.exits[id];
+        if (e && e->linked && (e->linked == f || e->owner == f))
+            TRY(exit_unlink(e, id));
+    }
+    return code_commit();
+}
+
+rc_t fc_add_code(const struct fragment *f, size_t len, struct cache_pc *at)
+{
+    struct code_region *r = code_region_find(f->start.v);
+    if (fc.stats.used + len > fc.stats.capacity || len > r->fragments.end - r->fragments.next)
+        return RC_CACHE_FULL;
+    *at = cache_pc(r->fragments.next);
+    r->fragments.next += (len + 15) & ~(size_t)15;
+    fc.stats.used += (len + 15) & ~(size_t)15;
     return RC_OK;
 }
 
@@ -315,6 +364,7 @@ rc_t fc_emit(const struct ir *ir, struct fragment **result)
     if (!f || !own)
         return RC_NO_MEMORY;
     f->start = at;
+    f->held = fc.held;
     fragment_describe(f, ir, &fc.out);
     TRY(fragment_register(f, &fc.out, ir));
     TRY(fragment_note_text(f, ir));
@@ -324,7 +374,8 @@ rc_t fc_emit(const struct ir *ir, struct fragment **result)
     r->fragments.next += fc.out.len;
     TRY(fragment_link(f, own));
     TRY(code_commit());
-    fc_lookup_prefer(f); /* only now: another thread may jump there at once */
+    if (!f->held)
+        fc_lookup_prefer(f); /* only now: another thread may jump there at once */
     f->live = true;
     f->next = fc.newest;
     fc.newest = f;

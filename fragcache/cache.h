@@ -34,13 +34,14 @@ struct text_run {
 };
 
 struct fragment {
-    struct app_pc tag;
+    struct app_pc tag, found_at; /* found_at: the head that was hot, before its trace was rotated */
     struct cache_pc start, lookup_entry, entry;
     uint32_t id, len, body_end; /* id from 1; bytes */
     uint32_t insns_in, insns_out, bytes_in;
     uint32_t first_exit;
     int exit_count;
     bool live, loop;
+    bool held; /* on trial: entered through its hook only, nothing is linked to it, not even its own back edge */
     uint64_t samples, entries;
     struct fragment *next; /* newest first */
     const struct lowered_node *map; /* body offsets to nodes */
@@ -73,6 +74,14 @@ struct fragment *fc_at(uint64_t address);
 /* Puts a fragment (again) where indirect branches find it, after another took its place. */
 void fc_lookup_prefer(struct fragment *f);
 void fc_flush(void);
+/* Whether fragments emitted from now on are held. */
+void fc_set_held(bool held);
+/* Links what waits for a held fragment, and its own back edge. */
+rc_t fc_release(struct fragment *f);
+/* Retires one fragment: nothing leads to it any more. Its memory stays: its thread may be inside. */
+rc_t fc_retire(struct fragment *f);
+/* Reserves room for code of the runtime's in the fragment's region. RC_CACHE_FULL. */
+rc_t fc_add_code(const struct fragment *f, size_t len, struct cache_pc *at);
 /* Whether existing fragments may be patched now. Initially true. */
 void fc_set_patching(bool allowed);
 /* Links an exit that has just been taken, if its target has a fragment and patching is allowed. */

@@ -7,19 +7,33 @@
 
 #define PAGE 4096u
 #define BUCKETS 1024u
-#define ENTRIES 16384u /* sites ever hooked, never given back; a power of two */
-#define ENTRIES_FULL (ENTRIES / 4 * 3) /* so that a probe stays short */
+#define FIRST_TRACES 4096u /* a power of two */
+#define MAX_TRACES (1u << 20)
+#define MAX_RECORDS 16384u /* hooks that are not free */
 #define GATE_BYTES 6u
 
-/* What a signal handler may want to know of a site, for ever. `native` 0: nothing stands there. */
-struct entry {
+/* A site that ever was hooked. `native` 0: nothing stands there. Never forgotten, as a trap may be late. */
+struct trace {
+    uint64_t at, native;
+};
+
+/* Open addressing. A table that is half full is replaced by a larger one and stays for those who are reading it. */
+struct trace_table {
+    uint32_t size, used;
+    struct trace trace[];
+};
+
+/* What is in near memory for a hook: the owner that near_owner gives is the index and 1. */
+struct record {
     uint64_t at, native;
     struct native_map map;
     uint8_t native_len;
+    bool taken;
 };
 
-static struct entry *entries;
-static uint32_t entry_count;
+static struct trace_table *traces;
+static struct record *records;
+static uint32_t record_next;
 static struct hook *buckets[BUCKETS]; /* standing hooks by page of `at` */
 static struct hook *standing;
 static struct hook_counts counts;
@@ -38,52 +52,64 @@ static rc_t refuse(rc_t rc)
     return rc;
 }
 
-/* --- the table for signal handlers */
+/* --- what signal handlers ask */
 
 static uint32_t hash(uint64_t v, uint32_t size) { return (uint32_t)((v * 0x9e3779b97f4a7c15ULL) >> 40) & (size - 1); }
 
-static struct entry *entry_find(uint64_t at)
+static struct trace *trace_slot(struct trace_table *t, uint64_t at)
 {
-    if (!entries)
-        return NULL;
-    for (uint32_t i = hash(at, ENTRIES);; i = (i + 1) & (ENTRIES - 1)) {
-        uint64_t v = __atomic_load_n(&entries[i].at, __ATOMIC_ACQUIRE);
+    for (uint32_t i = hash(at, t->size);; i = (i + 1) & (t->size - 1)) {
+        uint64_t v = __atomic_load_n(&t->trace[i].at, __ATOMIC_ACQUIRE);
         if (v == at || !v)
-            return v ? &entries[i] : NULL;
+            return &t->trace[i];
     }
 }
 
-static rc_t entry_make(uint64_t at, struct entry **out)
+static bool traces_grow(void)
 {
-    if (!entries) {
-        struct entry *table = mem_map(sizeof *table * ENTRIES);
-        __atomic_store_n(&entries, table, __ATOMIC_RELEASE);
+    uint32_t size = traces ? traces->size * 2 : FIRST_TRACES;
+    struct trace_table *t = size > MAX_TRACES ? NULL : mem_map(sizeof *t + size * sizeof t->trace[0]);
+    if (!t)
+        return false;
+    t->size = size;
+    for (uint32_t i = 0; traces && i < traces->size; i++)
+        if (traces->trace[i].at)
+            *trace_slot(t, traces->trace[i].at) = traces->trace[i];
+    t->used = traces ? traces->used : 0;
+    __atomic_store_n(&traces, t, __ATOMIC_RELEASE);
+    return true;
+}
+
+static bool trace_set(uint64_t at, uint64_t native)
+{
+    struct trace *t = traces ? trace_slot(traces, at) : NULL;
+    if (!t || !t->at) {
+        if ((!traces || traces->used >= traces->size / 2) && !traces_grow())
+            return false;
+        t = trace_slot(traces, at);
+        traces->used++;
     }
-    if (!entries)
-        return RC_NO_MEMORY;
-    *out = entry_find(at);
-    if (*out)
-        return RC_OK;
-    if (entry_count >= ENTRIES_FULL)
-        return RC_HOOK_FULL;
-    uint32_t i = hash(at, ENTRIES);
-    while (entries[i].at)
-        i = (i + 1) & (ENTRIES - 1);
-    __atomic_store_n(&entries[i].at, at, __ATOMIC_RELEASE);
-    entry_count++;
-    *out = &entries[i];
-    return RC_OK;
+    __atomic_store_n(&t->native, native, __ATOMIC_RELEASE);
+    __atomic_store_n(&t->at, at, __ATOMIC_RELEASE);
+    return true;
+}
+
+/* The native copy that traps at `at` go on in; 0: none. False: never hooked. */
+static bool trace_get(uint64_t at, uint64_t *native)
+{
+    struct trace_table *table = __atomic_load_n(&traces, __ATOMIC_ACQUIRE);
+    const struct trace *t = table ? trace_slot(table, at) : NULL;
+    if (!t || !t->at)
+        return false;
+    *native = __atomic_load_n(&t->native, __ATOMIC_ACQUIRE);
+    return true;
 }
 
 bool hook_trap(uint64_t pc_after_int3, uint64_t *new_pc)
 {
-    uint64_t at = pc_after_int3 - 1;
-    const struct entry *e = entry_find(at);
-    if (!e)
-        return false;
-    uint64_t native = __atomic_load_n(&e->native, __ATOMIC_ACQUIRE);
-    if (!native && poke_is_int3(at))
-        return false; /* other text is there now, with an int3 of its own */
+    uint64_t at = pc_after_int3 - 1, native;
+    if (!trace_get(at, &native) || (!native && poke_is_int3(at)))
+        return false; /* in the second case other text is there now, with an int3 of its own */
     __atomic_fetch_add(&counts.traps, 1, __ATOMIC_RELAXED);
     *new_pc = native ? native : at; /* at: the hook is gone, so is its int3; the instruction is there again */
     return true;
@@ -94,13 +120,28 @@ bool hook_native_pc(uint64_t pc, struct app_pc *out)
     uint16_t owner = near_owner(pc);
     if (!owner)
         return false;
-    const struct entry *e = &entries[owner - 1];
-    *out = app_pc(e->at); /* in the gate nothing has been done */
-    if (pc - e->native < e->native_len)
-        for (unsigned i = 0; i < e->map.count; i++)
-            if (pc - e->native >= e->map.at[i])
-                *out = app_pc(e->map.pc[i]);
+    const struct record *r = &records[owner - 1];
+    *out = app_pc(r->at); /* in the gate nothing has been done */
+    if (pc - r->native < r->native_len)
+        for (unsigned i = 0; i < r->map.count; i++)
+            if (pc - r->native >= r->map.at[i])
+                *out = app_pc(r->map.pc[i]);
     return true;
+}
+
+static rc_t record_make(uint64_t at, uint16_t *owner)
+{
+    if (!records)
+        records = mem_map(sizeof *records * MAX_RECORDS);
+    if (!records)
+        return RC_NO_MEMORY;
+    for (uint32_t i = 0; i < MAX_RECORDS; i++, record_next = (record_next + 1) % MAX_RECORDS)
+        if (!records[record_next].taken) {
+            records[record_next] = (struct record){.at = at, .taken = true};
+            *owner = (uint16_t)(record_next + 1);
+            return RC_OK;
+        }
+    return RC_HOOK_FULL;
 }
 
 /* --- which hooks stand where */
@@ -194,19 +235,21 @@ void hook_each(void (*fn)(struct hook *h, void *arg), void *arg)
 
 /* --- what a hook leads through */
 
-static rc_t reserve_native(struct hook *h, const struct site *s, struct entry *e)
+static rc_t reserve_native(struct hook *h, const struct site *s)
 {
+    struct record *r = &records[h->owner - 1];
     uint8_t bytes[NATIVE_MAX + NEAR_GRANULE];
     uint64_t at;
     struct asm_buf a = asm_on(bytes, NATIVE_MAX, cache_pc(s->at.v)); /* for its size */
-    TRY(native_copy(&a, s, &e->map));
+    TRY(native_copy(&a, s, &r->map));
     size_t size = a.len + NEAR_GRANULE; /* a copied lea may become longer where it ends up */
-    TRY(near_reserve(NEAR_CODE, near_around(s->at.v), size, (uint16_t)(h->entry + 1), &at));
+    TRY(near_reserve(NEAR_CODE, near_around(s->at.v), size, h->owner, &at));
     h->native = cache_pc(at);
     h->native_len = (uint8_t)size;
-    e->native_len = (uint8_t)size;
+    r->native = at;
+    r->native_len = (uint8_t)size;
     a = asm_on(bytes, size, h->native);
-    TRY(native_copy(&a, s, &e->map));
+    TRY(native_copy(&a, s, &r->map));
     return poke_plain(at, bytes, a.len) ? RC_OK : RC_CODE_WRITE;
 }
 
@@ -216,7 +259,7 @@ static rc_t write_gate(struct hook *h)
     uint8_t bytes[GATE_BYTES];
     uint64_t cell;
     struct asm_buf a = asm_on(bytes, sizeof bytes, h->gate);
-    TRY(near_reserve(NEAR_DATA, near_around(h->gate.v), 8, (uint16_t)(h->entry + 1), &cell));
+    TRY(near_reserve(NEAR_DATA, near_around(h->gate.v), 8, h->owner, &cell));
     h->cell = (uint64_t *)cell;
     __atomic_store_n(h->cell, h->to.v, __ATOMIC_RELEASE);
     asm_jmp_mem(&a, cell);
@@ -228,7 +271,7 @@ static rc_t write_gate(struct hook *h)
 static rc_t reserve_gate(struct hook *h)
 {
     uint64_t at;
-    TRY(near_reserve(NEAR_CODE, near_around(h->at.v), GATE_BYTES, (uint16_t)(h->entry + 1), &at));
+    TRY(near_reserve(NEAR_CODE, near_around(h->at.v), GATE_BYTES, h->owner, &at));
     h->gate = cache_pc(at);
     return write_gate(h);
 }
@@ -242,7 +285,7 @@ static rc_t reserve_pun(struct hook *h)
         h->depends = (uint8_t)(pad + SITE_JUMP_BYTES);
         if (pun_window(h->at, h->original, h->len, pad, &w) && !hook_conflicts(h->at.v, h->written, h->depends) &&
             mem_compare((const void *)h->at.v, h->original, h->depends) == 0 &&
-            near_reserve(NEAR_CODE, w, GATE_BYTES, (uint16_t)(h->entry + 1), &at) == RC_OK) {
+            near_reserve(NEAR_CODE, w, GATE_BYTES, h->owner, &at) == RC_OK) {
             h->gate = cache_pc(at);
             TRY(write_gate(h));
             return pun_encode(h->at, h->original, h->len, pad, at, h->jump) ? RC_OK : RC_ASSERT;
@@ -274,6 +317,7 @@ static void drop_near(struct hook *h)
         near_free((uint64_t)(uintptr_t)h->cell, 8);
     h->native = h->gate = cache_pc(0);
     h->cell = NULL;
+    records[h->owner - 1].taken = false;
 }
 
 /* --- the life of a hook */
@@ -281,26 +325,27 @@ static void drop_near(struct hook *h)
 /* Everything but the text. */
 static rc_t prepare(struct hook *h, const struct site *s, struct cache_pc to, bool switched)
 {
-    struct entry *e;
-    TRY(entry_make(s->at.v, &e));
-    if (e->native)
+    uint64_t standing_native = 0;
+    uint16_t owner;
+    if (trace_get(s->at.v, &standing_native) && standing_native)
         return RC_HOOK_OVERLAP; /* a cleared hook of this site has not been released */
+    TRY(record_make(s->at.v, &owner));
     *h = (struct hook){.at = s->at, .to = to, .tactic = s->tactic, .len = s->len, .written = s->written,
-                       .depends = SITE_JUMP_BYTES, .switched = switched, .entry = (uint16_t)(e - entries)};
+                       .depends = SITE_JUMP_BYTES, .switched = switched, .owner = owner};
     mem_copy(h->original, s->bytes, sizeof h->original);
     for (int i = 0; i < s->insn_count; i++)
         if (s->insn[i].kind != IK_PLAIN)
             h->branch[h->branch_count++] = s->insn[i].target;
-    rc_t rc = reserve_native(h, s, e);
+    rc_t rc = reserve_native(h, s);
     if (rc == RC_OK)
         rc = make_jump(h, to);
+    if (rc == RC_OK && !trace_set(s->at.v, h->native.v))
+        rc = RC_HOOK_FULL;
     if (rc != RC_OK) {
         drop_near(h);
         *h = (struct hook){0};
-        return rc;
     }
-    __atomic_store_n(&e->native, h->native.v, __ATOMIC_RELEASE);
-    return RC_OK;
+    return rc;
 }
 
 static rc_t aim(struct hook *h, struct cache_pc to)
@@ -404,7 +449,7 @@ static void forget_hook(struct hook *h, void *arg)
         return;
     counts.stuck -= h->state == HOOK_STUCK;
     stand_down(h);
-    __atomic_store_n(&entries[h->entry].native, 0, __ATOMIC_RELEASE);
+    (void)trace_set(h->at.v, 0);
 }
 
 void hook_forget_range(uint64_t start, uint64_t end)
@@ -418,7 +463,9 @@ void hook_release(struct hook *h)
 {
     if (h->state != HOOK_CLEARED)
         return;
-    __atomic_store_n(&entries[h->entry].native, 0, __ATOMIC_RELEASE);
+    uint64_t native;
+    if (trace_get(h->at.v, &native) && native == h->native.v)
+        (void)trace_set(h->at.v, 0); /* it is there, so it cannot fail */
     drop_near(h);
     *h = (struct hook){0};
 }

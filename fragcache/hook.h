@@ -51,7 +51,7 @@ struct hook {
     bool switched;
     uint8_t original[SITE_MAX_BYTES], jump[POKE_MAX]; /* from `at` */
     uint64_t branch[SITE_JUMP_BYTES]; /* where displaced branches go */
-    uint16_t entry; /* index in the table that hook_trap reads */
+    uint16_t owner; /* of its near memory */
     struct hook *next, *chain; /* all standing hooks; those of the same page */
 };
 
@@ -60,8 +60,8 @@ struct hook {
  * RC_HOOK_OVERLAP, _CHANGED (the text is not what site_check saw), _PLACE, _FULL, _SYNC, RC_FAR_BRANCH,
  * RC_NO_SCRATCH, RC_NO_MEMORY: nothing has changed. RC_CODE_WRITE: nothing, or HOOK_STUCK. RC_ASSERT. */
 rc_t hook_set(struct hook *h, const struct site *s, struct cache_pc to, bool switched);
-/* Leads a live hook elsewhere. With a cell: one atomic store, seen by each thread at its next entry. Otherwise the text is
- * written anew; errors as hook_set, and the hook leads where it did. */
+/* Leads a live hook elsewhere. With a cell: one atomic store, seen by each thread at its next entry. Otherwise the
+ * text is written anew; errors as hook_set, and the hook leads where it did. */
 rc_t hook_retarget(struct hook *h, struct cache_pc to);
 /* Takes the jump out. RC_CODE_WRITE, RC_HOOK_SYNC: it still stands, or HOOK_STUCK. */
 rc_t hook_clear(struct hook *h);

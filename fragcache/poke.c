@@ -10,11 +10,11 @@
 #include "tracer/asm.h"
 
 #define PAGE 4096u
-#define REPLACED_MAX 4096u /* a power of two */
+#define REPLACED_MAX 16384u /* a power of two, half of it used: a quarter of the mappings vm.max_map_count allows */
 
 static enum poke_way way = POKE_AUTO;
 static bool mem_refused, alone, sync_works;
-static _Atomic uint64_t replaced[REPLACED_MAX]; /* pages, as a hash set whose probes never become shorter */
+static uint64_t replaced[REPLACED_MAX]; /* pages, as a hash set whose probes never become shorter */
 static uint32_t replaced_count;
 
 void poke_set_alone(bool yes) { alone = yes; }
@@ -79,7 +79,8 @@ static bool page_restore(uint64_t page, const uint8_t *fresh)
     unsigned char resident;
     if (sys_call3(__NR_mincore, page, PAGE, &resident) == 0)
         return false;
-    void *p = sys_mmap((void *)page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    void *p = sys_mmap((void *)page, PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (p != (void *)page)
         return false;
     mem_copy(p, fresh, PAGE);

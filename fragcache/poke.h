@@ -7,8 +7,8 @@
  *     page   a copy of the page is changed and mremap(2)ed over the original
  *
  * sync is membarrier(PRIVATE_EXPEDITED_SYNC_CORE): every running thread of the process passes a serializing
- * instruction. `mem` writes through /proc/self/mem, opened, written and closed each time. No single write of several bytes can do
- * without the int3: nothing says that the kernel's copy is atomic, even within one aligned word.
+ * instruction. `mem` writes through /proc/self/mem, opened, written and closed each time. No single write of several
+ * bytes can do without the int3: nothing says that the kernel's copy is atomic, even within one aligned word.
  *
  * `page` needs no int3 when all bytes lie in one page. mremap unmaps the old page and flushes it from every TLB before
  * it maps the new one, so a core that fetched a part of an instruction from the old page faults before it could fetch

@@ -17,21 +17,21 @@
 #define STACK_ROOM (128ULL << 20) /* the least that the kernel leaves below the stack (mm/util.c, mmap_base) */
 
 struct near_page {
-    uint64_t at;
-    uint32_t kind; /* enum near_kind */
-    uint32_t used; /* granules */
-    _Atomic uint16_t owner[GRANULES]; /* 0: free */
+    uint64_t at; /* 0: not mapped */
+    uint16_t kind; /* enum near_kind */
+    uint16_t used; /* granules */
+    uint16_t slot; /* where slots[] has it */
+    uint16_t owner[GRANULES]; /* 0: free */
 };
 
 static struct near_page *pages;
-static int page_count;
-static _Atomic uint16_t slots[SLOTS]; /* page number -> index + 1; only ever added to, so readers need no lock */
+static int page_count, mapped_count;
+/* Page number -> index + 1, for readers without a lock: a slot never becomes empty again, which could cut a probe short.
+ * When its page is gone it matches nothing, and is used for another. */
+static uint16_t slots[SLOTS];
 static struct near_window avoided[2];
 
-int near_page_count(void)
-{
-    return page_count;
-}
+int near_page_count(void) { return mapped_count; }
 
 static uint32_t slot_of(uint64_t address)
 {
@@ -44,7 +44,7 @@ static struct near_page *page_find(uint64_t address)
         uint16_t index = __atomic_load_n(&slots[s], __ATOMIC_ACQUIRE);
         if (!index)
             return NULL;
-        if (pages[index - 1].at == (address & ~(uint64_t)(PAGE - 1)))
+        if (__atomic_load_n(&pages[index - 1].at, __ATOMIC_ACQUIRE) == (address & ~(uint64_t)(PAGE - 1)))
             return &pages[index - 1];
     }
     return NULL;
@@ -108,9 +108,18 @@ static bool page_allowed(uint64_t at)
     return true;
 }
 
+static struct near_page *page_unused(void)
+{
+    for (int i = 0; mapped_count < page_count && i < page_count; i++)
+        if (!pages[i].at)
+            return &pages[i];
+    return page_count < MAX_PAGES ? &pages[page_count] : NULL;
+}
+
 static struct near_page *page_map(enum near_kind kind, uint64_t at)
 {
-    if (page_count == MAX_PAGES || !page_allowed(at) || page_find(at))
+    struct near_page *page = page_unused();
+    if (!page || !page_allowed(at) || page_find(at))
         return NULL;
     int prot = PROT_READ | (kind == NEAR_CODE ? PROT_EXEC : PROT_WRITE);
     void *p = sys_mmap((void *)at, PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
@@ -120,13 +129,16 @@ static struct near_page *page_map(enum near_kind kind, uint64_t at)
         (void)sys_munmap(p, PAGE);
         return NULL;
     }
-    struct near_page *page = &pages[page_count++];
-    page->at = at;
-    page->kind = kind;
+    page_count += page == &pages[page_count];
+    mapped_count++;
+    page->kind = (uint16_t)kind;
+    page->used = 0;
     uint32_t s = slot_of(at);
-    while (slots[s])
+    while (slots[s] && pages[slots[s] - 1].at && pages[slots[s] - 1].slot == s)
         s = (s + 1) % SLOTS;
-    __atomic_store_n(&slots[s], (uint16_t)page_count, __ATOMIC_RELEASE);
+    page->slot = (uint16_t)s;
+    __atomic_store_n(&page->at, at, __ATOMIC_RELEASE);
+    __atomic_store_n(&slots[s], (uint16_t)(page - pages + 1), __ATOMIC_RELEASE);
     return page;
 }
 
@@ -166,7 +178,7 @@ rc_t near_reserve(enum near_kind kind, struct near_window w, size_t bytes, uint1
         return RC_ASSERT;
     uint64_t first = w.start & ~(uint64_t)(PAGE - 1), last = (w.start + w.size - 1) & ~(uint64_t)(PAGE - 1);
     for (int i = page_count - 1; i >= 0; i--)
-        if (pages[i].kind == kind && pages[i].at - first <= last - first && pages[i].used < GRANULES &&
+        if (pages[i].at && pages[i].kind == kind && pages[i].at - first <= last - first && pages[i].used < GRANULES &&
             page_reserve(&pages[i], w, bytes, owner, at))
             return RC_OK;
     uint64_t brk = (uint64_t)sys_call3(__NR_brk, 0, 0, 0);
@@ -189,6 +201,12 @@ void near_free(uint64_t at, size_t bytes)
         __atomic_store_n(&p->owner[g], 0, __ATOMIC_RELEASE);
         p->used--;
     }
+    if (p->used)
+        return;
+    uint64_t page = p->at;
+    __atomic_store_n(&p->at, 0, __ATOMIC_RELEASE);
+    mapped_count--;
+    (void)sys_munmap((void *)page, PAGE);
 }
 
 struct near_window near_around(uint64_t at)

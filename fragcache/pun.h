@@ -2,7 +2,7 @@
  *
  * Near memory: small pieces of r-x code (gates, copies of displaced instructions) and of r-w data (cells) at places
  * that somebody else's bytes dictate. Pages are private and anonymous, mapped with MAP_FIXED_NOREPLACE, kept away
- * from where the heap and the main stack grow, shared by as many pieces as fit, and never unmapped.
+ * from where the heap and the main stack grow, shared by as many pieces as fit, and unmapped when the last is gone.
  *
  * A punned jump (LiteInst, Chamith et al., PLDI 2017; E9Patch, Duck et al., PLDI 2020) replaces an instruction of
  * fewer than five bytes. The jump's last bytes are those of the instruction that follows, which stay as they are:

@@ -231,7 +231,8 @@ static bool fde_read(const struct module *m, uint64_t at, struct site_function *
 {
     struct cie c;
     uint64_t v, size;
-    if (!in_segment(m, at, 32) || load32(at) >= 0xfffffff0u || !cie_read(m, at + 4 - load32(at + 4), &c))
+    if (!in_segment(m, at, 8) || load32(at) < 12 || !in_segment(m, at, load32(at) + 4ULL) ||
+        !cie_read(m, at + 4 - load32(at + 4), &c))
         return false;
     at += 8;
     if (!load_encoded(&at, c.pc_encoding, &v) || !load_encoded(&at, c.pc_encoding, &size))
@@ -316,7 +317,8 @@ static bool function_walk(const struct site_function *f, bool (*fn)(const struct
 
 static bool is_direct(const struct insn *in)
 {
-    return in->kind == IK_JMP || in->kind == IK_JCC || in->kind == IK_LOOP || in->kind == IK_CALL || in->kind == IK_XBEGIN;
+    return in->kind == IK_JMP || in->kind == IK_JCC || in->kind == IK_LOOP || in->kind == IK_CALL ||
+           in->kind == IK_XBEGIN;
 }
 
 static bool not_branch_ending_at(const struct insn *in, void *end)
@@ -386,7 +388,8 @@ static uint64_t max64(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 static bool displaceable(const struct insn *in)
 {
-    return in->kind == IK_PLAIN || in->kind == IK_JMP || in->kind == IK_JCC || in->kind == IK_LOOP || in->kind == IK_CALL;
+    return in->kind == IK_PLAIN || in->kind == IK_JMP || in->kind == IK_JCC || in->kind == IK_LOOP ||
+           in->kind == IK_CALL;
 }
 
 static rc_t check_one(const struct module *m, enum hook_tactic tactic, struct site *s)
@@ -481,7 +484,9 @@ static rc_t check_several(const struct module *m, const struct site_ask *ask, st
 /* struct rseq_cs: version, flags; start_ip at 8, post_commit_offset at 16, abort_ip at 24; 32 bytes each. */
 static bool in_rseq(const struct module *m, uint64_t start, uint64_t end)
 {
-    if (m->rseq && !in_segment(m, m->rseq, m->rseq_end - m->rseq))
+    if (!m->rseq)
+        return false;
+    if (!in_segment(m, m->rseq, m->rseq_end - m->rseq))
         return true;
     for (uint64_t d = m->rseq; d + 32 <= m->rseq_end; d += 32) {
         const uint64_t *cs = (const uint64_t *)d;

@@ -4,6 +4,7 @@
 
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
+#include "runtime/trial.h"
 #include "tracer/block.h"
 #include "tracer/rotate.h"
 
@@ -43,16 +44,19 @@ static rc_t loop_prepare(struct trace *t, struct insn *insns, int n, struct site
     return rc;
 }
 
-rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site)
+rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, bool must_hook, struct site *site)
 {
     if (!adopt_alone())
         return RC_HOOK_THREADS;
     if (n < 2)
         return RC_TOO_SHORT;
+    for (int i = 0; must_hook && i < n; i++)
+        if (trial_overlaps(insns[i].pc.v, insns[i].pc.v + insns[i].len))
+            return RC_BUSY;
     rc_t rc = t->end == TRACE_LOOP ? loop_prepare(t, insns, n, site) : check(t->head, TACTIC_LONG, site);
     if (rc != RC_OK)
         rc = check(t->head, TACTIC_PUN, site);
-    if (rc != RC_OK && fc_has_exits_to(t->head)) {
+    if (rc != RC_OK && !must_hook && fc_has_exits_to(t->head)) {
         site->len = 0;
         return RC_OK;
     }
@@ -66,7 +70,7 @@ rc_t adopt_hook(struct fragment *f, const struct site *site)
         return RC_NO_MEMORY;
     decode_set_overlay(overlay);
     poke_set_alone(true);
-    return hook_set(h, site, f->entry, false);
+    return f->held ? trial_begin(f, h, site) : hook_set(h, site, f->entry, false);
 }
 
 static void hook_take_out(struct hook *h, void *arg)
@@ -88,6 +92,7 @@ bool adopt_withdraw(void)
     if (!all)
         return false;
     decode_set_overlay(NULL);
+    trial_forget();
     arena_reset(&hooks);
     site_forget();
     return true;

@@ -14,9 +14,10 @@
 #include "tracer/record.h"
 
 /* Finds where the trace can be entered and, if that is not its head, rotates it. `site` is then filled. A decline
- * reason when there is no such place; RC_OK with site->len == 0 when only links from other fragments lead here. */
-rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site);
-/* Hooks the fragment's head. */
+ * reason when there is no such place; RC_OK with site->len == 0 when only links from other fragments lead here and
+ * that is enough. */
+rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, bool must_hook, struct site *site);
+/* Hooks the fragment's head; begins the trial of a held one. */
 rc_t adopt_hook(struct fragment *f, const struct site *site);
 /* ADP-2. False when it cannot be done: another thread may be inside. */
 bool adopt_withdraw(void);

@@ -10,6 +10,7 @@
 #include "runtime/syscalls.h"
 #include "runtime/thread.h"
 #include "runtime/traces.h"
+#include "runtime/trial.h"
 #include "tracer/stubs.h"
 
 #define BLOCK_AREA_BYTES (32u << 20)
@@ -231,7 +232,9 @@ static rc_t trace_complete(struct thread *t)
         b->fragment = f;
     if (rc != RC_OK) {
         stats_declined(rc);
-        if (b)
+        if (b && rc == RC_BUSY)
+            b->heat = 0;
+        else if (b)
             b->declined = (uint8_t)rc;
     }
     return RC_OK;
@@ -240,7 +243,7 @@ static rc_t trace_complete(struct thread *t)
 /* Counts b as a head candidate; starts a trace when it is hot. */
 static void count_head(struct thread *t, struct block *b)
 {
-    if (b->declined || ++b->heat < d.hot)
+    if (b->declined || ++b->heat < d.hot || (d.sampled && trial_full()))
         return;
     rc_t rc = rec_may_contain(b);
     if (rc == RC_OK) {

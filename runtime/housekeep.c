@@ -9,6 +9,7 @@
 #include "runtime/sampler.h"
 #include "runtime/stats.h"
 #include "runtime/thread.h"
+#include "runtime/trial.h"
 
 #define WINDOW_SAMPLES 250u
 #define BAIL_WINDOWS 4
@@ -37,6 +38,8 @@ static void sample_count(uint64_t pc)
     struct fragment *f = r && pc >= r->fragments.start ? fc_at(pc) : NULL;
     bool full = hk.options->control == CONTROL_FULL;
     hk.window_total++;
+    if (trial_any())
+        trial_sample(pc);
     if (f) {
         f->samples++;
         stats.samples_fragment++;

@@ -1,10 +1,11 @@
-/* libc functions that the program must not use on our signal, or that change text. Each passes on to the next definition in the search
+/* libc functions that the program must not use on our signal, or that change text or forbid system calls. Each passes on to the next definition in the search
  * order, as if we were not there, unless control=sampled is on and the signal is ours.
  *
  * The program sees its own settings: what it set for our signal is remembered and reported back, and a wait for
  * all signals does not receive ours. Runs on the program's threads as ordinary library code. */
 #include <asm/siginfo.h>
 #include <asm/signal.h>
+#include <linux/prctl.h>
 #include <linux/time.h>
 
 #include "runtime/base/mem.h"
@@ -107,6 +108,19 @@ int signalfd(int fd, const struct libc_sigset *set, int flags)
     struct libc_sigset copy;
     int (*real)(int, const struct libc_sigset *, int) = next_find(&next, "signalfd");
     return real ? real(fd, without_ours(set, &copy), flags) : -1;
+}
+
+/* Programs that forbid themselves system calls forbid them to us: everything is published and stopped first. It is
+ * variadic; what the caller did not pass is passed on unread. Not covered: seccomp(2) through syscall(3), which must stay
+ * callable by threads without libc's thread block. */
+EXPORT int prctl(int option, long a, long b, long c, long d);
+int prctl(int option, long a, long b, long c, long d)
+{
+    static void *next;
+    if (option == PR_SET_SECCOMP && slice_active())
+        slice_stop();
+    int (*real)(int, long, long, long, long) = next_find(&next, "prctl");
+    return real ? real(option, a, b, c, d) : -1;
 }
 
 /* Text goes: what was made of it goes first. Unmapping by the loader is inside dlclose. */

@@ -13,18 +13,21 @@
 #include "runtime/housekeep.h"
 #include "runtime/stats.h"
 #include "runtime/thread.h"
+#include "runtime/trial.h"
 
 #define SLICE_RUNS 4000u
 #define SLICE_SHARE 100u
 #define FIRST_NS 20000000u /* short processes never see a slice */
 #define LEAST_NS 1000000u
 #define MOST_NS 100000000u
+#define WINDOW_NS 4000000u /* of a trial */
 #define CLOCK_THREAD 3 /* CLOCK_THREAD_CPUTIME_ID */
 #define SA_RESTORER_ 0x04000000
 
 static struct {
     bool active;
     int timer; /* of the one thread that is sampled */
+    uint64_t due; /* CPU time of the thread from which on a slice may begin */
     uint64_t emitted, fruitless; /* fragments at the last slice; slices since one made a fragment */
 } sl;
 
@@ -53,12 +56,36 @@ static void arm(uint64_t ns)
     (void)sys_call6(__NR_timer_settime, sl.timer, 0, (long)&when, 0, 0, 0);
 }
 
+void slice_stop(void)
+{
+    if (!dispatch_in_control())
+        housekeep_exit();
+    (void)sys_call3(__NR_timer_delete, sl.timer, 0, 0);
+    sl.active = false;
+}
+
 static void state_of(const struct sigcontext *sc, struct cpu_ctx *c)
 {
     const uint64_t gpr[16] = {sc->rax, sc->rcx, sc->rdx, sc->rbx, sc->rsp, sc->rbp, sc->rsi, sc->rdi,
                               sc->r8,  sc->r9,  sc->r10, sc->r11, sc->r12, sc->r13, sc->r14, sc->r15};
     mem_copy(c->gpr, gpr, sizeof gpr);
     c->rflags = sc->eflags;
+}
+
+/* True when the tick is for the trials alone; arms the next one. Lock held. */
+static bool tick_without_slice(uint64_t pc)
+{
+    if (trial_any()) {
+        housekeep_drain();
+        trial_tick();
+    }
+    uint64_t now = sys_clock_ns(CLOCK_THREAD);
+    bool in_fragment = code_region_find(pc) != NULL;
+    if (now >= sl.due && !in_fragment)
+        return false;
+    uint64_t wait = now < sl.due ? sl.due - now : 10 * LEAST_NS;
+    arm(trial_any() && wait > WINDOW_NS ? WINDOW_NS : wait);
+    return true;
 }
 
 /* On the program's stack, all signals blocked: no more than it takes to redirect the return. */
@@ -70,14 +97,14 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     uint64_t entry, sp, arg;
     (void)sig;
     (void)info;
-    bool on_alternate_stack = sc->rsp - (uint64_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
     /* On the alternate stack no slice: another signal would start at its top again. */
-    if (on_alternate_stack || dispatch_in_control() || code_region_find(sc->rip) || !thread_lock_try()) {
+    bool on_alternate_stack = sc->rsp - (uint64_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
+    if (on_alternate_stack || dispatch_in_control() || !thread_lock_try()) {
         arm(LEAST_NS);
         return;
     }
     state_of(sc, &state);
-    if (dispatch_slice_begin(sc->rip, &state, &entry, &sp, &arg) == RC_OK) {
+    if (!tick_without_slice(sc->rip) && dispatch_slice_begin(sc->rip, &state, &entry, &sp, &arg) == RC_OK) {
         sc->rip = entry;
         sc->rsp = sp;
         sc->rdi = arg;
@@ -131,5 +158,7 @@ static uint64_t pause_after(uint64_t spent)
 void slice_ends(struct thread *t)
 {
     (void)housekeep(t);
-    arm(pause_after(sys_clock_ns(CLOCK_THREAD) - t->slice_start));
+    uint64_t now = sys_clock_ns(CLOCK_THREAD), wait = pause_after(now - t->slice_start);
+    sl.due = now + wait;
+    arm(trial_any() && wait > WINDOW_NS ? WINDOW_NS : wait);
 }

@@ -21,6 +21,8 @@ bool slice_active(void);
 
 /* Arms the first CPU-time signal of the calling thread: three system calls, no memory. */
 rc_t slice_start(const struct options *o);
+/* No more slices, and no more system calls of ours: everything is published now. Native threads only. */
+void slice_stop(void);
 void slice_begins(struct thread *t);
 bool slice_stops_at(struct thread *t, const struct block *b);
 void slice_ends(struct thread *t);

@@ -44,13 +44,17 @@ static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
     struct site site = {0};
     bool native = settings->control == CONTROL_SAMPLED;
     if (native)
-        TRY(adopt_prepare(t, insns, n, &site));
+        TRY(adopt_prepare(t, insns, n, settings->trial != 0, &site));
     struct ir ir = {.nodes = nodes, .cap = MAX_NODES};
     mem_zero(nodes, sizeof *nodes * (size_t)(n + 16));
     TRY(ir_build(&ir, t, insns, n));
     TRY(optimize(&ir));
+    fc_set_held(native && settings->trial);
     TRY(fc_emit(&ir, out));
-    return site.len ? adopt_hook(*out, &site) : RC_OK;
+    rc_t rc = site.len ? adopt_hook(*out, &site) : RC_OK;
+    if (rc != RC_OK)
+        TRY(fc_retire(*out));
+    return rc;
 }
 
 static void describe_pc(struct fmt *f, struct app_pc pc)
@@ -90,9 +94,12 @@ static void log_trace(const struct trace *t, rc_t rc, const struct fragment *mad
 
 rc_t traces_install(struct trace *t, struct fragment **out)
 {
+    struct app_pc found_at = t->head;
     rc_t rc = trace_to_fragment(t, out);
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
         stats.traces_recorded++;
+        (*out)->found_at = found_at;
+    }
     if (log_wants(1))
         log_trace(t, rc, *out);
     return rc;

@@ -38,6 +38,8 @@ void asm_store_slot(struct asm_buf *a, int32_t slot, unsigned reg); /* mov fs:[s
 void asm_load_slot(struct asm_buf *a, unsigned reg, int32_t slot); /* mov reg, fs:[slot] */
 void asm_store_slot_imm32(struct asm_buf *a, int32_t slot, uint32_t v); /* mov dword fs:[slot], v; 12 bytes */
 
+void asm_load_abs(struct asm_buf *a, unsigned to, uint32_t at); /* mov to, [at]; below 2 GiB */
+void asm_store_abs(struct asm_buf *a, uint32_t at, unsigned from); /* mov [at], from */
 void asm_mov_imm64(struct asm_buf *a, unsigned reg, uint64_t v); /* shortest form that sets all 64 bits */
 void asm_mov_reg(struct asm_buf *a, unsigned to, unsigned from);
 void asm_load(struct asm_buf *a, unsigned to, unsigned base, int32_t disp); /* mov to, [base+disp] */
