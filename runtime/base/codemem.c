@@ -104,6 +104,17 @@ rc_t code_region_near(struct app_pc pc, struct code_region **region)
     return RC_OK;
 }
 
+/* A change of bytes that are staged already is made there, so that what is staged is what will be seen. */
+static bool restage(uint64_t at, const void *bytes, size_t len)
+{
+    for (int i = piece_count - 1; i >= 0; i--)
+        if (at >= pieces[i].at && at + len <= pieces[i].at + pieces[i].len) {
+            mem_copy(stage + pieces[i].offset + (at - pieces[i].at), bytes, len);
+            return true;
+        }
+    return false;
+}
+
 rc_t code_stage(struct cache_pc at, const void *bytes, size_t len)
 {
     if (!stage) {
@@ -112,6 +123,8 @@ rc_t code_stage(struct cache_pc at, const void *bytes, size_t len)
         if (!stage || !pieces)
             return RC_NO_MEMORY;
     }
+    if (restage(at.v, bytes, len))
+        return RC_OK;
     if (stage_used + len > STAGE_BYTES || piece_count == STAGE_PIECES)
         TRY(code_commit());
     if (len > STAGE_BYTES)
@@ -136,6 +149,15 @@ static bool write_through_proc(void)
         good = sys_pwrite(fd, stage + pieces[i].offset, pieces[i].len, pieces[i].at) == (long)pieces[i].len;
     (void)sys_close(fd);
     return good;
+}
+
+/* A signal handler may fork between open and write: the child's descriptor is then that of its parent's memory. */
+static bool written(void)
+{
+    for (int i = 0; i < piece_count; i++)
+        if (mem_compare((const void *)pieces[i].at, stage + pieces[i].offset, pieces[i].len) != 0)
+            return false;
+    return true;
 }
 
 /* A copy of the pages is changed aside and moved over them. Other threads that run there take a fault and wait:
@@ -173,7 +195,10 @@ rc_t code_commit(void)
 {
     if (!piece_count)
         return RC_OK;
-    bool good = (code_way == CODE_WAY_AUTO && write_through_proc()) || write_by_replacing();
+    bool good = false;
+    for (int tries = 0; tries < 2 && !good && code_way == CODE_WAY_AUTO; tries++)
+        good = write_through_proc() && written();
+    good = good || write_by_replacing();
     piece_count = 0;
     stage_used = 0;
     return good ? RC_OK : RC_CODE_WRITE;

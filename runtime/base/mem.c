@@ -114,6 +114,8 @@ void *mem_zero(void *to, size_t n)
 int mem_compare(const void *a, const void *b, size_t n)
 {
     const unsigned char *x = a, *y = b;
+    for (; n >= 8 && *(const word *)x == *(const word *)y; n -= 8)
+        x += 8, y += 8;
     for (size_t i = 0; i < n; i++)
         if (x[i] != y[i])
             return x[i] < y[i] ? -1 : 1;

@@ -37,6 +37,8 @@ declare -A shell_cases=(
         done 2>/dev/null; wait $p; echo $?'
     [here-document]='sort -rn <<<"$(seq 2000)" | awk "{ s += NR * \$1 } END { print s }"'
     [find-xargs]='find /usr/share/perl/ -name "*.pm" | sort | head -n 60 | xargs wc -c | tail -n 1'
+    [no-file-size]='(ulimit -f 0; for n in recursion indirect; do "$BIN/$n"; echo $?; done) | cat
+        (ulimit -f 0; exec "$BIN/recursion") | cat; echo "${PIPESTATUS[0]}"'
     [make]='cd "$(mktemp -d)" && printf "all: a b\na b:\n\t@echo \$@; sleep 0\n" >Makefile && make -s -j2 | sort'
 )
 

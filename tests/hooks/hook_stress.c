@@ -28,6 +28,7 @@ FUNCTION("pun_two_lines", ".p2align 6\n.skip 64 - 6 - 2", "add $0x11, %rax", "")
 FUNCTION("pun_two_pages", ".p2align 12\n.skip 4096 - 6 - 2", "add $0x11, %rax", "");
 FUNCTION("several", ".p2align 6", "xor %esi, %eax\nadd %rsi, %rax", "");
 FUNCTION("several_two_lines", ".p2align 6\n.skip 64 - 6 - 4", "xor %esi, %eax\nadd %rsi, %rax", "");
+__asm__(".skip 64"); /* the last bytes of a text are not hooked */
 
 #else
 
@@ -108,19 +109,38 @@ typedef uint64_t run_fn(uint64_t n, uint64_t x, uint64_t *passes);
 static run_fn *run_site;
 static uint64_t expected[16];
 static _Atomic bool quit, hold; /* hold: nobody is to be in the site */
-static _Atomic int held;
+static int held; /* under `lock` */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static _Atomic uint64_t calls, fragment_passes, wrong;
+
+static void stay_out(void)
+{
+    pthread_mutex_lock(&lock);
+    held++;
+    pthread_cond_broadcast(&changed);
+    while (hold)
+        pthread_cond_wait(&changed, &lock);
+    held--;
+    pthread_mutex_unlock(&lock);
+}
+
+static void hold_threads(bool yes)
+{
+    pthread_mutex_lock(&lock);
+    hold = yes;
+    pthread_cond_broadcast(&changed);
+    while (yes && held != THREADS)
+        pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+}
 
 static void *runner(void *arg)
 {
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 10);
     for (uint64_t i = (uint64_t)(uintptr_t)arg; !quit; i++) {
-        if (hold) {
-            held++;
-            while (hold && !quit)
-                sched_yield();
-            held--;
-        }
+        if (hold)
+            stay_out();
         uint64_t passes;
         if (run_site(PASSES, i % 16, &passes) != expected[i % 16] || passes > PASSES)
             wrong++;
@@ -128,13 +148,6 @@ static void *runner(void *arg)
         fragment_passes += passes;
     }
     return NULL;
-}
-
-static void hold_threads(bool yes)
-{
-    hold = yes;
-    while (held != (yes ? THREADS : 0))
-        sched_yield();
 }
 
 /* The site's own instructions, a count in r8, and back. */
@@ -338,8 +351,10 @@ static void random_sites(long count)
     double start = seconds();
     for (long i = 0; i < count; i++) {
         struct hook *h = &ring[i % STANDING];
-        if (h->state == HOOK_LIVE && !undo(h, of[i % STANDING]))
+        if (!undo(h, of[i % STANDING])) {
             bad++;
+            break;
+        }
         struct pick p = {.text = &texts[random() % text_count]};
         if (decode_gate(pick_gated, &p) != RC_OK)
             break;

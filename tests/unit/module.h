@@ -1,5 +1,5 @@
-/* A made-up ELF file, mapped as a loader would: page 0 headers, pages 1 and 2 text, page 3 unwind tables, rseq descriptors
- * and section headers. For tests of what is asked of the program's own text. */
+/* A made-up ELF file, mapped as a loader would: page 0 headers, pages 1 and 2 text, page 3 unwind tables, rseq
+ * descriptors and section headers. For tests of what is asked of the program's own text. */
 #ifndef REHEAT_UNIT_MODULE_H
 #define REHEAT_UNIT_MODULE_H
 

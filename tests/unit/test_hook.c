@@ -133,8 +133,10 @@ static void test_pun(void **state)
     check_all_ways(0, &any, "6a 4d 58", 4, 8, 77);
     load_code("31 c0 48 85 ff 75 01 c3 48 8d 04 37 c3"); /* jne 8 */
     check_all_ways(5, &any, "", 7, 8, 0);
-    load_code("48 89 f1 31 c0 e2 07 48 8d 44 24 01 58 50 48 8d 04 37 c3"); /* loop 14 */
-    check_all_ways(5, &any, "6a 4d 58", 18, 8, 77);
+    load_code("48 89 f1 31 c0 e2 07 6a 4d 58 c3 90 90 90 48 8d 04 37 c3"); /* loop 14: taken */
+    check_all_ways(5, &any, "", 7, 8, 77);
+    load_code("48 89 f1 31 c0 e3 07 6a 4d 58 c3 90 90 90 48 8d 04 37 c3"); /* jrcxz 14: not taken */
+    check_all_ways(5, &any, "", 14, 77, 8);
 }
 
 static void test_several_runs(void **state)
@@ -171,6 +173,7 @@ static void test_hk4_neighbours(void **state)
     assert_int_equal(h.tactic, TACTIC_PUN);
     assert_rc(hook_place(&other, app_pc(module_text + 1), &no_threads, to, false), RC_HOOK_OVERLAP);
     assert_rc(hook_place(&other, app_pc(module_text + 4), &any, to, false), RC_HOOK_OVERLAP); /* its bytes end our jump */
+    assert_rc(ask_site(4, &any), RC_HOOK_OVERLAP);
     assert_rc(hook_place(&other, app_pc(module_text), &several, to, false), RC_HOOK_OVERLAP);
     assert_ok(hook_place(&other, app_pc(module_text + 7), &any, fragment_near("", module_text + 14), false));
     uint8_t bytes[20] = {0};
@@ -180,6 +183,10 @@ static void test_hk4_neighbours(void **state)
     assert_false(hook_overlay(module_text + 12, bytes, 3));
     assert_int_equal(hook_counts_get().live[TACTIC_PUN], 1);
     dismiss(&h);
+    dismiss(&other);
+    assert_ok(hook_place(&other, app_pc(module_text + 4), &any, fragment_near("48 01 f0", module_text + 7), false));
+    const struct site_ask pun = {TACTIC_BIT(TACTIC_PUN), false};
+    assert_rc(hook_place(&h, app_pc(module_text + 1), &pun, to, false), RC_HOOK_OVERLAP); /* it would end there */
     dismiss(&other);
     assert_int_equal(hook_counts_get().live[TACTIC_PUN], 0);
     assert_false(hook_overlay(module_text, bytes, 15));

@@ -83,7 +83,7 @@ static void test_site2_a_branch_past_a_prefix(void **state)
     assert_rc(ask_site(2, &any), RC_OK);
     load_code("0f 84 01 00 00 00 f0 48 0f b1 0d 00 00 00 00 c3"); /* je rel32 */
     assert_rc(ask_site(6, &any), RC_HOOK_INTERIOR);
-    load_code("b8 74 02 90 90 48 81 c7 01 00 00 00 c3"); /* 74 02 is part of an immediate: no branch */
+    load_code("b8 74 04 90 90 48 81 c7 01 00 00 00 c3"); /* 74 04 is part of an immediate: no branch */
     assert_rc(ask_site(5, &any), RC_OK);
     module_clear();
     module_code(0, "b8 74 04 90 90 48 81 c7 01 00 00 00 c3"); /* the same where no bounds are known: who can tell */
