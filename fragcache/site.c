@@ -567,3 +567,16 @@ rc_t site_check(struct app_pc at, const struct site_ask *ask, struct site *out)
         hook_count_refusal(rc);
     return rc;
 }
+
+bool site_has_rseq(struct app_pc pc)
+{
+    const struct module *m = module_find(pc.v, NULL);
+    if (!m) {
+        const struct map_range *r = maps_find(pc);
+        if (!r || r->kind != MAP_TEXT)
+            return false;
+        struct map_range range = *r;
+        m = module_find(pc.v, &range);
+    }
+    return m && m->rseq != 0;
+}

@@ -91,6 +91,9 @@ struct site_function {
 };
 bool site_function_find(struct app_pc pc, struct site_function *out);
 
+/* The module that holds `pc` has restartable sequences, which lose their atomicity when they run from copies. */
+bool site_has_rseq(struct app_pc pc);
+
 /* Forgets what is known of modules; when text is unmapped or something else is mapped. */
 void site_forget(void);
 

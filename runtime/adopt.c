@@ -70,7 +70,10 @@ rc_t adopt_hook(struct fragment *f, const struct site *site)
         return RC_NO_MEMORY;
     decode_set_overlay(overlay);
     poke_set_alone(true);
-    return f->held ? trial_begin(f, h, site) : hook_set(h, site, f->entry, false);
+    uint64_t mask = sys_signals_set(~0ULL); /* a handler must not fork between the open and the write of a patch */
+    rc_t rc = f->held ? trial_begin(f, h, site) : hook_set(h, site, f->entry, false);
+    (void)sys_signals_set(mask);
+    return rc;
 }
 
 static void hook_take_out(struct hook *h, void *arg)
@@ -88,7 +91,9 @@ bool adopt_withdraw(void)
     if (!adopt_alone())
         return false;
     poke_set_alone(true);
+    uint64_t mask = sys_signals_set(~0ULL);
     hook_each(hook_take_out, &all);
+    (void)sys_signals_set(mask);
     if (!all)
         return false;
     decode_set_overlay(NULL);

@@ -201,6 +201,11 @@ static rc_t next_block(struct thread *t, struct app_pc pc, bool taken, struct bl
         p = NULL;
     }
     rc_t rc = block_get(pc, out);
+    if (rc == RC_OK && !(*out)->checked) {
+        if ((*out)->map_kind == MAP_TEXT && site_has_rseq(pc))
+            return RC_RSEQ;
+        (*out)->checked = true;
+    }
     if (rc == RC_OK && p && !(*out)->source)
         p->succ[taken] = *out;
     return rc;

@@ -1,7 +1,5 @@
 #include "runtime/housekeep.h"
 
-#include <asm/signal.h>
-
 #include "fragcache/cache.h"
 #include "runtime/base/sys.h"
 #include "runtime/dispatch.h"
@@ -52,14 +50,6 @@ static void sample_count(uint64_t pc)
     }
 }
 
-/* A handler that forks would leave its child in here with rings that are not inherited. */
-static uint64_t signals_set(uint64_t mask)
-{
-    uint64_t before = 0;
-    (void)sys_call6(__NR_rt_sigprocmask, SIG_SETMASK, (long)&mask, (long)&before, sizeof mask, 0, 0);
-    return before;
-}
-
 static bool forked_unseen(void) { return hk.sampled_pid && sys_getpid() != hk.sampled_pid; }
 
 /* The child of a fork that a signal handler made: the dispatcher did not see it. */
@@ -69,16 +59,17 @@ static void adopt_fork(void)
     housekeep_forked();
 }
 
+/* Signals blocked: a handler that forks would leave its child in here with rings that are not inherited. */
 void housekeep_drain(void)
 {
     if (!hk.sampled_pid)
         return;
-    uint64_t before = hk.window_total, mask = signals_set(~0ULL);
+    uint64_t before = hk.window_total, mask = sys_signals_set(~0ULL);
     if (forked_unseen())
         adopt_fork();
     for (struct thread *t = thread_first(); t; t = t->next)
         stats.samples_lost += sampler_drain(&t->sampler, sample_count);
-    (void)signals_set(mask);
+    (void)sys_signals_set(mask);
     if (hk.window_total > before)
         hk.since_publish += hk.window_total - before;
 }

@@ -44,6 +44,7 @@ struct block {
     uint8_t kind; /* enum insn_kind of the terminator; IK_PLAIN: cut at the size limit */
     uint8_t cc, loop_op;
     uint8_t map_kind; /* enum map_kind of its text */
+    bool checked; /* its module has no restartable sequences */
     uint8_t declined; /* rc_t of the last declined trace that started here; 0: none */
 };
 

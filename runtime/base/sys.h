@@ -44,6 +44,14 @@ static inline long sys_pwrite(long fd, const void *p, size_t n, uint64_t off)
 static inline long sys_getpid(void) { return sys_call3(__NR_getpid, 0, 0, 0); }
 static inline long sys_gettid(void) { return sys_call3(__NR_gettid, 0, 0, 0); }
 
+/* Sets the calling thread's signal mask; returns what it was. */
+static inline uint64_t sys_signals_set(uint64_t mask)
+{
+    uint64_t before = 0;
+    (void)sys_call6(__NR_rt_sigprocmask, 2, (long)&mask, (long)&before, sizeof mask, 0, 0); /* SIG_SETMASK */
+    return before;
+}
+
 /* CPU time in nanoseconds of clock `id` (CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID). */
 static inline uint64_t sys_clock_ns(long id)
 {

@@ -319,12 +319,20 @@ static bool undo(struct hook *h, const struct text *t)
     return good;
 }
 
-/* What stands there leads to where it should. */
+/* What stands there leads to where it should, and the native copy begins with the same instruction: same branch or
+ * rip-relative target, or the same bytes. */
 static bool leads(const struct hook *h)
 {
-    struct insn in;
+    struct insn in, was, copy;
     decode_one((const void *)h->at.v, 15, h->at, &in);
-    return in.kind == IK_JMP && (h->gate.v ? in.target == h->gate.v && *h->cell == h->to.v : in.target == h->to.v);
+    decode_one(h->original, sizeof h->original, h->at, &was);
+    decode_one((const void *)h->native.v, 15, app_pc(h->native.v), &copy);
+    if (in.kind != IK_JMP || (h->gate.v && *h->cell != h->to.v) || in.target != (h->gate.v ? h->gate.v : h->to.v))
+        return false;
+    if (was.kind == IK_CALL || was.kind == IK_LOOP || (was.rip_relative && !copy.rip_relative))
+        return true; /* other instructions by design: call, loop, a far lea */
+    return copy.kind == was.kind && copy.target == was.target && copy.cc == was.cc &&
+           (was.kind != IK_PLAIN || was.rip_relative || memcmp(was.bytes, copy.bytes, was.len) == 0);
 }
 
 struct leads_call {
