@@ -39,19 +39,21 @@ DEPS_BENCH = $(if $(filter 1,$(DEPS)),$(BUILD)/.deps-bench)
 DEPS_LINT = $(if $(filter 1,$(DEPS)),$(BUILD)/.deps-lint)
 
 # Configurations of the end-to-end tests. Without bailout=0 a short program at hot=2 soon runs natively.
-TEST_CONFIGS = -c hot=2,bailout=0 -c hot=50 -c hot=2,cache=64K,bailout=0 -c cache=64K
+TEST_CONFIGS = -c hot=2,bailout=0 -c hot=50 -c hot=2,cache=64K,bailout=0 -c cache=64K -c control=sampled
 STRESS_CONFIGS = -c hot=1,bailout=0 -c hot=1,cache=64K,bailout=0 -c hot=1,link=0,bailout=0
 REHEAT = $(CURDIR)/$(BUILD)/reheat
 RUN_PARTS = REHEAT_BIN=$(REHEAT) tests/all.sh
 TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'command line: tests/cli/test_reheat_cli.sh' \
+	'hooks: tests/hooks/run.sh --cycles 1000 --sites 5000' \
 	'cases: tests/e2e/cases.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c hot=2,bailout=0 -n 50 -s 1'
 FULL_PARTS = 'full size, hot=50: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options hot=50' \
 	'full size, hot=2: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options hot=2' \
 	'lint: $(MAKE) --no-print-directory lint'
-STRESS_PARTS = 'cases: tests/e2e/cases.sh -j $(JOBS) $(STRESS_CONFIGS)' \
+STRESS_PARTS = 'hooks: tests/hooks/run.sh' \
+	'cases: tests/e2e/cases.sh -j $(JOBS) $(STRESS_CONFIGS)' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(STRESS_CONFIGS)' \
 	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c hot=1,bailout=0 -n 1000 -s 1000'
 

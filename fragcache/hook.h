@@ -94,7 +94,7 @@ struct hook_counts {
     uint32_t set[TACTIC_COUNT], live[TACTIC_COUNT];
     uint32_t cleared, retargeted, stuck;
     uint32_t traps; /* threads that met an int3 */
-    uint32_t refused[RC_COUNT + HOOK_REASONS]; /* by reason, of site_check and hook_set */
+    uint32_t refused[RC_COUNT]; /* by reason, of site_check and hook_set */
 };
 struct hook_counts hook_counts_get(void);
 void hook_count_refusal(rc_t rc);

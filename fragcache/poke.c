@@ -155,13 +155,6 @@ bool poke_plain(uint64_t at, const uint8_t *bytes, size_t len)
            (first == len || io->write(POKE_PAGE, at + first, bytes + first, len - first));
 }
 
-/* TEMPORARY: belongs into tracer/asm.c as asm_int3. */
-static void asm_int3(struct asm_buf *a)
-{
-    static const uint8_t int3 = 0xcc;
-    asm_bytes(a, &int3, 1);
-}
-
 static uint8_t int3_byte(void)
 {
     uint8_t byte;

@@ -237,16 +237,6 @@ bool pun_possible(struct app_pc at, const uint8_t *text, unsigned len)
     return false;
 }
 
-/* TEMPORARY: belongs into tracer/asm.c as asm_jmp_padded. Null prefixes, then jmp rel32: es: is ignored in 64-bit
- * mode (Intel SDM volume 1, 3.4.2.1) and no branch hint (volume 2, 2.1.1). */
-static void asm_jmp_padded(struct asm_buf *a, unsigned pad, uint64_t to)
-{
-    static const uint8_t es = 0x26;
-    while (pad--)
-        asm_bytes(a, &es, 1);
-    asm_jmp(a, to);
-}
-
 bool pun_encode(struct app_pc at, const uint8_t *text, unsigned len, unsigned pad, uint64_t to, uint8_t *jump)
 {
     uint8_t whole[PUN_MAX_BYTES];

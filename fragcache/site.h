@@ -33,26 +33,6 @@
 #include "runtime/base/rc.h"
 #include "tracer/decode.h"
 
-/* TEMPORARY: until these stand in runtime/base/reasons.def. */
-#ifndef REASONS_HAVE_HOOK
-#define RC_HOOK_KIND     ((rc_t)(RC_COUNT + 0))
-#define RC_HOOK_SHORT    ((rc_t)(RC_COUNT + 1))
-#define RC_HOOK_INTERIOR ((rc_t)(RC_COUNT + 2))
-#define RC_HOOK_BOUNDS   ((rc_t)(RC_COUNT + 3))
-#define RC_HOOK_INDIRECT ((rc_t)(RC_COUNT + 4))
-#define RC_HOOK_THREADS  ((rc_t)(RC_COUNT + 5))
-#define RC_HOOK_RSEQ     ((rc_t)(RC_COUNT + 6))
-#define RC_HOOK_MODULE   ((rc_t)(RC_COUNT + 7))
-#define RC_HOOK_OVERLAP  ((rc_t)(RC_COUNT + 8))
-#define RC_HOOK_PLACE    ((rc_t)(RC_COUNT + 9))
-#define RC_HOOK_SYNC     ((rc_t)(RC_COUNT + 10))
-#define RC_HOOK_CHANGED  ((rc_t)(RC_COUNT + 11))
-#define RC_HOOK_FULL     ((rc_t)(RC_COUNT + 12))
-#define HOOK_REASONS     13
-#else
-#define HOOK_REASONS 0
-#endif
-
 enum hook_tactic { TACTIC_LONG, TACTIC_PUN, TACTIC_SEVERAL, TACTIC_COUNT };
 #define TACTIC_BIT(t) (1u << (t))
 #define TACTIC_ALL    (TACTIC_BIT(TACTIC_COUNT) - 1)

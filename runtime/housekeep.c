@@ -85,11 +85,13 @@ void housekeep_sample(struct thread *t)
     if (t->sampler.ring || t->sampler_tried)
         return;
     t->sampler_tried = true;
+    uint64_t mask = sys_signals_set(~0ULL); /* a fork in here would give the child's pid to the parent's ring */
     enum proto_sampler kind = sampler_start(&t->sampler, hk.options->rate);
     if (kind != PROTO_SAMPLER_NONE) {
         stats.sampler = kind;
         hk.sampled_pid = sys_getpid();
     }
+    (void)sys_signals_set(mask);
 }
 
 static bool traces_pay(void)

@@ -82,6 +82,15 @@ void asm_jmp(struct asm_buf *a, uint64_t to)
     rel32(a, to);
 }
 
+void asm_jmp_padded(struct asm_buf *a, unsigned pad, uint64_t to)
+{
+    while (pad--)
+        byte(a, 0x26); /* es: ignored in 64-bit mode */
+    asm_jmp(a, to);
+}
+
+void asm_int3(struct asm_buf *a) { byte(a, 0xcc); } /* cc: int3 */
+
 void asm_jcc(struct asm_buf *a, unsigned cc, uint64_t to)
 {
     byte(a, 0x0f); /* 0f 80+cc cd: jcc rel32 */

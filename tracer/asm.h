@@ -26,6 +26,8 @@ void asm_u64(struct asm_buf *a, uint64_t v);
 void asm_align(struct asm_buf *a, unsigned to); /* with nops, to a multiple of a power of two */
 
 void asm_jmp(struct asm_buf *a, uint64_t to); /* jmp rel32, 5 bytes */
+void asm_jmp_padded(struct asm_buf *a, unsigned pad, uint64_t to); /* pad null prefixes, jmp rel32 */
+void asm_int3(struct asm_buf *a); /* 1 byte */
 void asm_jcc(struct asm_buf *a, unsigned cc, uint64_t to); /* jcc rel32, 6 bytes */
 void asm_jmp_mem(struct asm_buf *a, uint64_t pointer_at); /* jmp [rip+d], 6 bytes */
 void asm_jmp_reg(struct asm_buf *a, unsigned reg); /* jmp reg; reg is one of the low eight */

@@ -65,14 +65,7 @@ static const char *reason_name(unsigned rc)
 #define REASON(id, level, text) #id,
 #include "runtime/base/reasons.def"
 #undef REASON
-#if HOOK_REASONS
-                                        "-", "RC_HOOK_KIND", "RC_HOOK_SHORT", "RC_HOOK_INTERIOR", "RC_HOOK_BOUNDS",
-                                        "RC_HOOK_INDIRECT", "RC_HOOK_THREADS", "RC_HOOK_RSEQ", "RC_HOOK_MODULE",
-                                        "RC_HOOK_OVERLAP", "RC_HOOK_PLACE", "RC_HOOK_SYNC", "RC_HOOK_CHANGED",
-                                        "RC_HOOK_FULL"
-#endif
     };
-    rc += HOOK_REASONS && rc >= RC_COUNT; /* behind the "-" */
     return rc < ARRAY_LEN(names) ? names[rc] : "?";
 }
 
