@@ -481,7 +481,7 @@ rc_t hook_place(struct hook *h, struct app_pc at, const struct site_ask *ask, st
         rc_t r = site_check(at, &one, &s);
         if (r == RC_OK)
             r = hook_set(h, &s, to, switched);
-        if (r == RC_OK || r != RC_HOOK_SHORT)
+        if (r != RC_HOOK_SHORT)
             rc = r;
         if (r == RC_OK || h->state != HOOK_FREE)
             return r;

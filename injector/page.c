@@ -125,7 +125,7 @@ static int open_page_of_anyone(uint32_t pid, char *path, size_t size)
         unsigned user;
         char pattern[64], name[64];
         snprintf(pattern, sizeof pattern, "/dev/shm/%.40s", entry->d_name);
-        if (sscanf(pattern, PROTO_DIR_FORMAT, &user) != 1)
+        if (sscanf(pattern, PROTO_DIR_FORMAT, &user) != 1) /* NOLINT(cert-err34-c): compared below */
             continue;
         snprintf(name, sizeof name, PROTO_DIR_FORMAT, user);
         if (strcmp(name, pattern) == 0)

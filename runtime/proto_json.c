@@ -224,7 +224,7 @@ static void wr_reason(struct writer *w, unsigned rc)
     const char *name = proto_reason_name(rc);
     wr_char(w, '"');
     for (; name != NULL && *name; name++)
-        wr_char(w, *name >= 'A' && *name <= 'Z' ? (char)(*name - 'A' + 'a') : *name);
+        wr_char(w, *name >= 'A' && *name <= 'Z' ? (char)(*name | 0x20) : *name); /* NOLINT(bugprone-narrowing-conversions) */
     if (name == NULL) {
         wr_text(w, "reason_");
         wr_unsigned(w, rc);

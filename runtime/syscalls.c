@@ -12,7 +12,7 @@
 #define ARCH_SET_FS 0x1002
 
 /* Reads a word of the program's memory that may not be there; the kernel does it for us. */
-static bool read_word(uint64_t at, uint64_t *word)
+static bool read_word(uint64_t at, uint64_t *word) /* NOLINT(readability-non-const-parameter): the kernel writes it */
 {
     struct {
         void *base;
