@@ -4,39 +4,31 @@
 #include "runtime/adopt.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
+#include "runtime/control.h"
 #include "runtime/housekeep.h"
 #include "runtime/slice.h"
 #include "runtime/stats.h"
-#include "runtime/syscalls.h"
 #include "runtime/thread.h"
 #include "runtime/traces.h"
 #include "runtime/trial.h"
-#include "tracer/stubs.h"
 
 #define BLOCK_AREA_BYTES (32u << 20)
 #define THRASH_RUNS 200000u /* block runs between two flushes of a cache that is far too small */
 #define HOT_MOST 100000u
 #define HOUSEKEEP_EVERY 512u /* dispatches */
 
-static __thread struct tls_slots slots __attribute__((tls_model("initial-exec")));
-
 static struct {
-    stubs_enter_fn *enter;
     uint64_t hot, hot_least; /* the threshold now and as set */
     uint64_t runs_at_flush;
     int max_insns;
-    rc_t abandoned; /* DSP-3: why; RC_OK: still in control */
-    bool silent; /* no system call of ours any more */
     bool sampled; /* control=sampled: system calls, strange code and fragments end a slice */
 } d;
 
-REH_HIDDEN void takeover(struct cpu_ctx *ctx, void *stack_top, void (*run)(uint64_t pc));
-
-bool dispatch_in_control(void) { return slots.ctx != NULL; }
+bool dispatch_in_control(void) { return control_slots()->ctx != NULL; }
 
 bool dispatch_text_changes(uint64_t start, uint64_t end)
 {
-    if (!d.sampled || !d.enter || dispatch_in_control() || !maps_touches_code(start, end))
+    if (!d.sampled || !control_ready() || dispatch_in_control() || !maps_touches_code(start, end))
         return true;
     if (!adopt_withdraw())
         return false;
@@ -45,81 +37,6 @@ bool dispatch_text_changes(uint64_t start, uint64_t end)
     block_flush();
     maps_forget();
     return true;
-}
-
-_Noreturn static void go_native(struct thread *t, struct app_pc pc)
-{
-    slots.ctx = NULL;
-    slots.target = pc.v;
-    d.enter(&t->ctx); /* the program's own code, for good */
-    __builtin_unreachable();
-}
-
-/* This thread alone gives up control. Lock held. */
-_Noreturn static void leave_control(struct thread *t, struct app_pc pc)
-{
-    if (!d.silent)
-        housekeep_thread_gone(t);
-    thread_gone(t);
-    thread_unlock(t, THREAD_GONE);
-    go_native(t, pc);
-}
-
-/* A slice is over: the thread goes on natively until its next sample. Lock held. */
-_Noreturn static void end_slice(struct thread *t, uint64_t to)
-{
-    t->rec.active = false;
-    slice_ends(t);
-    thread_unlock(t, THREAD_NATIVE);
-    go_native(t, app_pc(to));
-}
-
-/* All threads give up control. Lock held. */
-_Noreturn static void bail_out(struct thread *t, struct app_pc pc, rc_t reason)
-{
-    if (d.abandoned == RC_OK) {
-        d.abandoned = reason;
-        housekeep_bailed(reason);
-    }
-    leave_control(t, pc);
-}
-
-/* The last moment at which system calls are ours to make: publish everything, then none any more. */
-_Noreturn static void leave_sandboxed(struct thread *t, struct app_pc pc)
-{
-    if (d.abandoned == RC_OK) {
-        d.abandoned = RC_SANDBOX;
-        housekeep_bailed(RC_SANDBOX);
-    }
-    housekeep_exit();
-    d.silent = true;
-    leave_control(t, pc);
-}
-
-/* Runs a copy or a fragment until it leaves. `next` says where the program is if the lock cannot be had. */
-static void run_code(struct thread *t, struct cache_pc code, enum thread_state state,
-                     struct app_pc (*next)(struct thread *, const struct block *), const struct block *b)
-{
-    slots.target = code.v;
-    thread_unlock(t, state);
-    d.enter(&t->ctx);
-    if (!thread_lock(t)) { /* THR-3: shared state is not ours to touch */
-        rc_t in_control = RC_OK;
-        (void)__atomic_compare_exchange_n(&d.abandoned, &in_control, RC_LOCK, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-        go_native(t, next(t, b));
-    }
-}
-
-static struct app_pc after_block(struct thread *t, const struct block *b)
-{
-    return interp_next(b, &t->ctx, &slots).next;
-}
-
-static struct app_pc after_fragment(struct thread *t, const struct block *b)
-{
-    (void)t;
-    (void)b;
-    return slots.exit_id == EXIT_LOOKUP ? app_pc(slots.target) : fc_exit(slots.exit_id)->target;
 }
 
 static void block_forget_fragment(struct app_pc head)
@@ -168,7 +85,7 @@ static void block_drop_dead_fragment(struct block *b)
 }
 
 /* Code was unmapped, replaced or protected: nothing made of it may be found again. */
-static rc_t code_changed(struct thread *self, struct code_change c)
+rc_t dispatch_code_changed(struct thread *self, struct code_change c)
 {
     for (struct thread *t = thread_first(); t; t = t->next) {
         t->rec.active = false;
@@ -266,93 +183,25 @@ static struct app_pc run_fragment(struct thread *t, struct fragment *f)
 {
     f->entries++;
     stats.fragment_runs++;
-    run_code(t, f->entry, THREAD_RUNNING, after_fragment, NULL);
+    control_run(t, f->entry, THREAD_RUNNING, NULL);
     t->previous = NULL;
     t->candidate = true;
-    if (slots.exit_id == EXIT_LOOKUP) {
-        struct fragment *there = fc_find(app_pc(slots.target));
+    const struct tls_slots *slots = control_slots();
+    if (slots->exit_id == EXIT_LOOKUP) {
+        struct fragment *there = fc_find(app_pc(slots->target));
         stats.lookup_misses++;
         if (there)
             fc_lookup_prefer(there); /* another tag with the same low bits had taken its place */
-        return app_pc(slots.target);
+        return app_pc(slots->target);
     }
-    struct frag_exit *e = fc_exit(slots.exit_id);
+    struct frag_exit *e = fc_exit(slots->exit_id);
     if (!e->linked) {
         fc_set_patching(thread_others_stopped(t));
         rc_t rc = fc_link_exit(e);
         if (rc != RC_OK)
-            bail_out(t, e->target, rc);
+            control_bail_out(t, e->target, rc);
     }
     return e->target;
-}
-
-/* Only glibc lays out a thread's memory so that our slots are in it; and its clone() also takes others' layouts. */
-static bool makes_glibc_thread(const struct thread *t, const struct block *b)
-{
-    const struct map_range *r = maps_find(b->pc);
-    const char *name = r ? str_base(r->path) : "";
-    bool glibc = str_equal(name, "libc.so.6") || str_equal(name, "libpthread.so.0");
-    return glibc && syscall_thread_pointer_is_glibc(&t->ctx);
-}
-
-/* A new thread starts under control; without a record for it, natively. */
-static void run_thread_clone(struct thread *t, struct block *b)
-{
-    struct cache_pc code = b->code_clone;
-    thread_expect_others();
-    struct thread *child = makes_glibc_thread(t, b) ? thread_new() : NULL;
-    if (child) {
-        child->start_pc = b->next.v;
-        child->ctx.gpr[R_RCX] = b->next.v;
-        if (block_thread_code(b, &child->ctx, &code) != RC_OK) {
-            thread_gone(child);
-            child = NULL;
-            code = b->code_clone;
-        }
-        thread_sync_code();
-    }
-    run_code(t, code, THREAD_SYSCALL, after_block, b);
-    if (child && (int64_t)t->ctx.gpr[R_RAX] < 0)
-        thread_gone(child);
-}
-
-/* Holds the lock meanwhile: the child must find everything at rest. */
-static void run_fork(struct thread *t, struct block *b)
-{
-    slots.target = b->code.v;
-    d.enter(&t->ctx);
-    if (t->ctx.gpr[R_RAX] != 0)
-        return;
-    thread_forked(t);
-    housekeep_forked();
-}
-
-static struct app_pc run_syscall(struct thread *t, struct block *b)
-{
-    struct cpu_ctx before = t->ctx;
-    struct app_pc next = b->next;
-    t->candidate = true;
-    switch (syscall_before(&t->ctx)) {
-    case SYSCALL_NATIVE: bail_out(t, b->pc, RC_TLS_CHANGED);
-    case SYSCALL_SANDBOX: leave_sandboxed(t, b->pc);
-    case SYSCALL_THREAD: run_thread_clone(t, b); return next;
-    case SYSCALL_FORK: run_fork(t, b); return next;
-    case SYSCALL_CLONE: run_code(t, b->code_clone, THREAD_SYSCALL, after_block, b); return next;
-    case SYSCALL_EXIT_THREAD:
-        if (thread_alone(t))
-            housekeep_exit();
-        leave_control(t, b->pc);
-    case SYSCALL_EXIT: housekeep_exit(); break;
-    case SYSCALL_RUN: break;
-    }
-    run_code(t, b->code, THREAD_SYSCALL, after_block, b);
-    struct code_change c = syscall_after(&before, (int64_t)t->ctx.gpr[R_RAX]);
-    if (c.start != c.end) {
-        rc_t rc = code_changed(t, c);
-        if (rc != RC_OK)
-            bail_out(t, next, rc);
-    }
-    return next;
 }
 
 static void note_target(struct block *b, uint64_t target)
@@ -367,8 +216,8 @@ static void note_target(struct block *b, uint64_t target)
 static struct outcome run_block(struct thread *t, struct block *b)
 {
     if (b->code.v)
-        run_code(t, b->code, THREAD_RUNNING, after_block, b);
-    struct outcome o = interp_next(b, &t->ctx, &slots);
+        control_run(t, b->code, THREAD_RUNNING, b);
+    struct outcome o = interp_next(b, &t->ctx, control_slots());
     bool call = b->kind == IK_CALL || b->kind == IK_CALL_IND;
     if (call || b->kind == IK_RET || b->kind == IK_JMP_IND)
         note_target(b, o.next.v);
@@ -383,35 +232,32 @@ static void record(struct thread *t, struct block *b, struct outcome o)
     rc_t rc = trace_complete(t);
     t->candidate = true;
     if (rc != RC_OK)
-        bail_out(t, o.next, rc);
+        control_bail_out(t, o.next, rc);
 }
 
 /* One step: from pc to where control goes next. */
 static struct app_pc step(struct thread *t, struct app_pc pc, bool *taken)
 {
     struct block *b;
-    if (d.abandoned != RC_OK) {
-        if (!stats.bailout_reason && !d.silent)
-            housekeep_bailed(d.abandoned);
-        leave_control(t, pc);
-    }
+    if (control_abandoned() != RC_OK)
+        control_bail_out(t, pc, control_abandoned());
     rc_t rc = next_block(t, pc, *taken, &b);
     if (rc != RC_OK)
-        bail_out(t, pc, rc);
+        control_bail_out(t, pc, rc);
     if (b->kind == IK_STRANGE && !d.sampled)
-        bail_out(t, pc, RC_STRANGE_CODE);
+        control_bail_out(t, pc, RC_STRANGE_CODE);
     if (t->rec.active && rec_stops_before(&t->rec, b)) {
         rec_finish_direct(&t->rec, pc);
         rc = trace_complete(t);
         if (rc != RC_OK)
-            bail_out(t, pc, rc);
+            control_bail_out(t, pc, rc);
         t->candidate = true;
     }
     if (!t->rec.active) {
         if (t->candidate && !b->fragment)
             count_head(t, b);
         if (d.sampled && slice_stops_at(t, b))
-            end_slice(t, pc.v);
+            control_end_slice(t, pc.v);
         if (b->fragment && !t->rec.active)
             return run_fragment(t, b->fragment);
     }
@@ -419,7 +265,7 @@ static struct app_pc step(struct thread *t, struct app_pc pc, bool *taken)
     t->previous = NULL;
     if (b->kind == IK_SYSCALL) {
         *taken = false;
-        return run_syscall(t, b);
+        return control_syscall(t, b);
     }
     struct outcome o = run_block(t, b);
     *taken = o.taken;
@@ -436,7 +282,7 @@ static void run_slice(struct cpu_ctx *ctx)
     struct app_pc pc = app_pc(t->start_pc);
     bool taken = false;
     if (!thread_lock(t))
-        go_native(t, pc);
+        control_go_native(t, pc);
     t->previous = NULL;
     t->candidate = false;
     slice_begins(t);
@@ -446,7 +292,7 @@ static void run_slice(struct cpu_ctx *ctx)
 
 static void run(uint64_t start)
 {
-    struct thread *t = (struct thread *)slots.ctx; /* the context is its first member */
+    struct thread *t = (struct thread *)control_slots()->ctx; /* the context is its first member */
     struct app_pc pc = app_pc(start);
     bool taken = false;
     t->tid = (int32_t)sys_gettid();
@@ -455,7 +301,7 @@ static void run(uint64_t start)
         if (++t->dispatches % HOUSEKEEP_EVERY == 0) {
             rc_t rc = housekeep(t);
             if (rc != RC_OK)
-                bail_out(t, pc, rc);
+                control_bail_out(t, pc, rc);
         }
     }
 }
@@ -465,31 +311,13 @@ static void run_new_thread(struct cpu_ctx *ctx)
 {
     struct thread *t = (struct thread *)ctx;
     if (!thread_lock(t))
-        go_native(t, app_pc(t->start_pc));
+        control_go_native(t, app_pc(t->start_pc));
     run(t->start_pc);
-}
-
-static void find_slots(void)
-{
-    uint64_t fs;
-    __asm__("mov %%fs:0, %0" : "=r"(fs));
-    slots_fs_offset = (int32_t)((int64_t)(uintptr_t)&slots - (int64_t)fs);
-}
-
-static rc_t prepare(void (*thread_main)(struct cpu_ctx *), bool native_exits)
-{
-    struct code_region *r;
-    stubs_set_thread_main(thread_main);
-    stubs_set_native_exits(native_exits);
-    TRY(stubs_region(app_pc((uint64_t)(uintptr_t)&takeover), &r));
-    TRY(code_commit());
-    d.enter = (stubs_enter_fn *)r->enter.v;
-    return RC_OK;
 }
 
 void dispatch_init(const struct options *o)
 {
-    find_slots();
+    control_init();
     d.sampled = o->control == CONTROL_SAMPLED;
     d.hot = d.hot_least = d.sampled ? (o->hot + 4) / 5 : o->hot; /* the sample has already voted */
     d.max_insns = (int)o->max_insns;
@@ -498,10 +326,10 @@ void dispatch_init(const struct options *o)
 
 rc_t dispatch_slice_begin(uint64_t pc, const struct cpu_ctx *state, uint64_t *entry, uint64_t *sp, uint64_t *arg)
 {
-    if (d.abandoned != RC_OK)
-        return d.abandoned;
-    if (!d.enter)
-        TRY(prepare(run_slice, true));
+    if (control_abandoned() != RC_OK)
+        return control_abandoned();
+    if (!control_ready())
+        TRY(control_prepare(run_slice, true));
     struct thread *t = thread_of(sys_gettid());
     if (!t)
         return RC_NO_MEMORY;
@@ -509,7 +337,7 @@ rc_t dispatch_slice_begin(uint64_t pc, const struct cpu_ctx *state, uint64_t *en
     t->ctx.rflags = state->rflags;
     t->start_pc = pc;
     t->state = THREAD_WAITING;
-    slots.ctx = &t->ctx;
+    control_slots()->ctx = &t->ctx;
     *entry = (uint64_t)(uintptr_t)&run_slice;
     *sp = t->stack_top - 8; /* as after a call */
     *arg = (uint64_t)(uintptr_t)&t->ctx;
@@ -519,12 +347,12 @@ rc_t dispatch_slice_begin(uint64_t pc, const struct cpu_ctx *state, uint64_t *en
 rc_t dispatch_take_control(const struct options *o)
 {
     (void)o;
-    TRY(prepare(run_new_thread, false));
+    TRY(control_prepare(run_new_thread, false));
     struct thread *t = thread_new();
     if (!t)
         return RC_NO_MEMORY;
     t->state = THREAD_RUNTIME;
-    slots.ctx = &t->ctx;
+    control_slots()->ctx = &t->ctx;
     takeover(&t->ctx, (void *)t->stack_top, run);
     return RC_OK;
 }

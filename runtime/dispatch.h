@@ -21,6 +21,7 @@
 
 #include "runtime/base/context.h"
 #include "runtime/options.h"
+#include "runtime/syscalls.h"
 
 /* Settings; once, before anything else here. */
 void dispatch_init(const struct options *o);
@@ -43,5 +44,8 @@ struct thread;
 /* Retires all fragments and uses their memory again, if no other thread can be inside. Called by the
  * controlled thread `t` between two blocks. */
 void dispatch_flush_fragments(struct thread *t);
+
+/* Code of the range was unmapped, replaced or protected: nothing made of it is found again. */
+rc_t dispatch_code_changed(struct thread *self, struct code_change c);
 
 #endif
