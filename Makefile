@@ -45,7 +45,7 @@ REHEAT = $(CURDIR)/$(BUILD)/reheat
 RUN_PARTS = REHEAT_BIN=$(REHEAT) tests/all.sh
 TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'command line: tests/cli/test_reheat_cli.sh' \
-	'hooks: tests/hooks/run.sh --cycles 1000 --sites 5000' \
+	'hooks: tests/hooks/run.sh --cycles 300 --sites 5000' \
 	'cases: tests/e2e/cases.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c hot=2,bailout=0 -n 50 -s 1'
