@@ -26,7 +26,7 @@ static struct {
 
 bool dispatch_in_control(void) { return control_slots()->ctx != NULL; }
 
-bool dispatch_text_changes(uint64_t start, uint64_t end)
+static bool text_changes(uint64_t start, uint64_t end)
 {
     if (!d.sampled || !control_ready() || dispatch_in_control() || !maps_touches_code(start, end))
         return true;
@@ -37,6 +37,14 @@ bool dispatch_text_changes(uint64_t start, uint64_t end)
     block_flush();
     maps_forget();
     return true;
+}
+
+bool dispatch_text_changes(uint64_t start, uint64_t end)
+{
+    uint64_t mask = sys_signals_set(~0ULL); /* a slice must not begin while its tables are being emptied */
+    bool done = text_changes(start, end);
+    (void)sys_signals_set(mask);
+    return done;
 }
 
 static void block_forget_fragment(struct app_pc head)

@@ -101,6 +101,10 @@ __attribute__((constructor)) static void reheat_start(int argc, char **argv, cha
 /* Reached when the program ends in exit(3) on a thread that went native. */
 __attribute__((destructor)) static void reheat_stop(void)
 {
-    if (options.control != CONTROL_OFF && stats.version && !dispatch_in_control())
+    if (options.control == CONTROL_OFF || !stats.version || dispatch_in_control())
+        return;
+    if (slice_active())
+        slice_stop();
+    else
         housekeep_exit();
 }

@@ -27,6 +27,7 @@
 static struct {
     bool active;
     int timer; /* of the one thread that is sampled */
+    long pid; /* whose timer it is: a fork's child has none, and its own may have the same number */
     uint64_t due; /* CPU time of the thread from which on a slice may begin */
     uint64_t emitted, fruitless; /* fragments at the last slice; slices since one made a fragment */
 } sl;
@@ -53,15 +54,20 @@ static void arm(uint64_t ns)
     struct {
         int64_t every[2], value[2];
     } when = {{0, 0}, {(int64_t)(ns / 1000000000u), (int64_t)(ns % 1000000000u)}};
+    if (sys_getpid() != sl.pid)
+        return;
     (void)sys_call6(__NR_timer_settime, sl.timer, 0, (long)&when, 0, 0, 0);
 }
 
 void slice_stop(void)
 {
+    uint64_t mask = sys_signals_set(~0ULL); /* no slice may begin in here */
     if (!dispatch_in_control())
         housekeep_exit();
-    (void)sys_call3(__NR_timer_delete, sl.timer, 0, 0);
+    if (sys_getpid() == sl.pid)
+        (void)sys_call3(__NR_timer_delete, sl.timer, 0, 0);
     sl.active = false;
+    (void)sys_signals_set(mask);
 }
 
 static void state_of(const struct sigcontext *sc, struct cpu_ctx *c)
@@ -127,6 +133,7 @@ rc_t slice_start(const struct options *o)
     if (sys_call3(__NR_timer_create, CLOCK_THREAD, &ev, &sl.timer) < 0)
         return RC_NO_SAMPLING;
     sl.active = true;
+    sl.pid = sys_getpid();
     arm(FIRST_NS);
     return RC_OK;
 }
@@ -141,7 +148,7 @@ void slice_begins(struct thread *t)
 bool slice_stops_at(struct thread *t, const struct block *b)
 {
     bool untraced = b->kind == IK_SYSCALL || b->kind == IK_STRANGE || b->map_kind == MAP_VOLATILE ||
-                    b->map_kind == MAP_NONE;
+                    b->map_kind == MAP_NONE || b->map_kind == MAP_SELF; /* ours must see that the thread is native */
     return untraced || b->fragment || t->slice_runs-- == 0;
 }
 
