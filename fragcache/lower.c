@@ -127,7 +127,7 @@ static rc_t lower_node(struct lowering *l, const struct node *n)
     struct lowered *out = l->out;
     switch ((enum node_op)n->op) {
     case N_INSN:
-        TRY(asm_copy_insn(&l->a, &l->ir->insns[n->insn], SLOT(spill0), &count));
+        TRY(asm_copy_insn(&l->a, n->in, SLOT(spill0), &count));
         out->insns_out += count;
         return RC_OK;
     case N_EXIT_IF: return lower_exit_if(l, n);

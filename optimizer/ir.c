@@ -20,6 +20,7 @@ rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, in
     for (int i = 0; i < n; i++) {
         uint64_t next = insns[i].pc.v + insns[i].len;
         struct node node = {.op = insn_ends_block(&insns[i]) ? N_BRANCH : N_INSN, .insn = i, .went = next};
+        node.in = &insns[i];
         if (next == t->step[step].next.v) {
             node.went = t->step[step].went.v;
             node.taken = t->step[step].taken;

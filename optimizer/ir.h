@@ -43,11 +43,15 @@ struct node {
     uint64_t value; /* N_PUSH_CONST: address; N_ADD_SP: bytes */
     uint64_t went; /* app pc where the recorded run continued */
     const char *why; /* the pass that changed it and what it did; NULL: as it was */
+    const struct insn *in; /* what N_INSN lowers to: the original, or one that a pass made */
+    /* After this node, on every way on, exits included, written before it is read. Set by the liveness analysis. */
+    uint16_t gpr_dead, flags_dead;
 };
 
 struct ir {
     struct app_pc tag, exit;
     enum trace_end end;
+    bool alone; /* the process has one thread and shares no writable memory: what it loads twice is the same */
     const struct insn *insns; /* originals */
     int insn_count;
     struct node *nodes;
