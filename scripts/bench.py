@@ -226,4 +226,5 @@ def main():
     return 0 if all(f["identical"] for result in results.values() for f in result.values()) else 1
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
