@@ -19,12 +19,15 @@ RT_FLAGS = $(OPT) -ffreestanding -fPIC -fvisibility=hidden -mgeneral-regs-only -
 	-fno-tree-loop-distribute-patterns -fcf-protection=none -fno-strict-aliasing \
 	-DREHEAT_ZYDIS_PATH='"$(ZYDIS_PATH)"'
 
+# Runs in signal handlers only, where vector registers are free.
+$(BUILD)/rt/runtime/fit.o: RT_FLAGS := $(filter-out -mgeneral-regs-only,$(RT_FLAGS)) -fno-math-errno
+
 TOOL_SRC = $(wildcard injector/*.c)
 TOOL_OBJ = $(TOOL_SRC:%.c=$(BUILD)/tool/%.o) $(BUILD)/tool/runtime/proto_json.o
 
 # The unit tests: the same sources, hosted, under ASan and UBSan, one program per test_*.c.
 UNIT_SRC = $(filter-out runtime/base/freestanding.c,$(wildcard runtime/base/*.c)) \
-	$(wildcard tracer/*.c optimizer/*.c fragcache/*.c) runtime/options.c runtime/proto_json.c
+	$(wildcard tracer/*.c optimizer/*.c fragcache/*.c) runtime/options.c runtime/proto_json.c runtime/fit.c runtime/verdict.c
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 UNIT_SUPPORT = $(patsubst %.c,$(BUILD)/unit/o/%.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 UNIT_OBJ = $(UNIT_SRC:%.c=$(BUILD)/unit/o/%.o)
@@ -48,6 +51,8 @@ TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'hooks: tests/hooks/run.sh --cycles 300 --sites 5000' \
 	'cases: tests/e2e/cases.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(TEST_CONFIGS)' \
+	'kernels: tests/kernels/run.sh -j $(JOBS) -c hot=2,bailout=0 -c control=sampled' \
+	'faults: tests/e2e/faults.sh -j $(JOBS) -s "calls samplers" -n "1 1+"' \
 	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c hot=2,bailout=0 -n 50 -s 1'
 FULL_PARTS = 'full size, hot=50: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options hot=50' \
 	'full size, hot=2: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options hot=2' \
@@ -55,6 +60,8 @@ FULL_PARTS = 'full size, hot=50: scripts/bench.py --rounds 1 --systems native,re
 STRESS_PARTS = 'hooks: tests/hooks/run.sh' \
 	'cases: tests/e2e/cases.sh -j $(JOBS) $(STRESS_CONFIGS)' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(STRESS_CONFIGS)' \
+	'kernels: tests/kernels/run.sh -j $(JOBS)' \
+	'faults: tests/e2e/faults.sh -j $(JOBS)' \
 	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c hot=1,bailout=0 -n 1000 -s 1000'
 
 .PHONY: all
@@ -68,7 +75,11 @@ help:
 	@echo "make unit        only the unit tests, hosted, under ASan and UBSan; make asan is the same"
 	@echo "make test-full   test, then the programs at full size, then lint"
 	@echo "make stress      end-to-end tests at hot=1, with a 64 KiB cache, with link=0; 1000 random programs"
+	@echo "make fuzz        random traces, optimized, against the CPU: FUZZ_SECONDS=n or FUZZ_TRACES=n, FUZZ_SEED=n"
+	@echo "make fuzz-selftest  wrong passes on purpose: the fuzzer must notice each"
+	@echo "make fuzz-facts  the decoder's facts against the CPU; make fuzz-replay FUZZ_RECORD=file  recorded traces"
 	@echo "make bench       native, reheat, qemu-user and valgrind on the twelve programs; minutes to an hour"
+	@echo "make bench-kernels  native and reheat on small programs, one effect each; minutes"
 	@echo "make debug       a build with -O1 -DREHEAT_DEBUG in build/debug"
 	@echo "make lint        layers, file sizes, shellcheck, cppcheck, clang-tidy"
 	@echo "make format      clang-format over the C sources, in place"
@@ -112,7 +123,7 @@ $(BUILD)/unit/libunit.a: $(UNIT_OBJ) $(UNIT_SUPPORT)
 	@echo "  AR   $@"; rm -f $@; ar rcs $@ $^
 
 $(BUILD)/unit/test_%: $(BUILD)/unit/o/tests/unit/test_%.o $(BUILD)/unit/libunit.a
-	@echo "  CC   $@"; $(CC) $(UNIT_FLAGS) -o $@ $< $(BUILD)/unit/libunit.a -lZydis -lcmocka
+	@echo "  CC   $@"; $(CC) $(UNIT_FLAGS) -o $@ $< $(BUILD)/unit/libunit.a -lZydis -lcmocka -lm
 .PRECIOUS: $(BUILD)/unit/o/%.o
 
 .PHONY: debug
@@ -134,6 +145,44 @@ demo: all | $(DEPS_TEST)
 unit asan: $(UNIT_TESTS)
 	@tests/unit/run.sh $^
 
+# The fuzzer (tests/fuzz): hosted objects again, and generated code run natively. Once under ASan and UBSan, once under
+# UBSan alone: what runs with wild pointers may write to ASan's shadow memory.
+FUZZ_SECONDS = 60
+FUZZ_TRACES = 0
+FUZZ_SEED = 1
+FUZZ_RECORD =
+FUZZ_ELF = /lib/x86_64-linux-gnu/libc.so.6 /usr/bin/python3 /usr/bin/perl
+FUZZ_OWN = $(basename $(wildcard tests/fuzz/*.c tests/fuzz/*.S))
+FUZZ_SRC = $(basename $(filter-out runtime/%,$(UNIT_SRC)) $(filter runtime/base/%,$(UNIT_SRC)))
+FUZZ_FLAGS = -O2 $(filter-out -O1 -fsanitize% -fno-sanitize%,$(UNIT_FLAGS)) -fsanitize=undefined -fno-sanitize-recover=undefined
+
+$(BUILD)/fuzz/o/%.o: %.S | $(DEPS_BUILD)
+	@mkdir -p $(@D)
+	@echo "  CC   $@"; $(CC) -g -MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzz/o/%.o: %.c | $(DEPS_BUILD)
+	@mkdir -p $(@D)
+	@echo "  CC   $@"; $(CC) $(CFLAGS_ALL) $(FUZZ_FLAGS) -c -o $@ $<
+
+$(BUILD)/fuzz/fuzz: $(FUZZ_OWN:%=$(BUILD)/fuzz/o/%.o) $(FUZZ_SRC:%=$(BUILD)/unit/o/%.o)
+	@echo "  CC   $@"; $(CC) $(UNIT_FLAGS) -o $@ $^ -lZydis
+
+$(BUILD)/fuzz/fuzz-wild: $(FUZZ_OWN:%=$(BUILD)/fuzz/o/%.o) $(FUZZ_SRC:%=$(BUILD)/fuzz/o/%.o)
+	@echo "  CC   $@"; $(CC) $(FUZZ_FLAGS) -o $@ $^ -lZydis
+
+.PHONY: fuzz fuzz-selftest fuzz-facts fuzz-replay
+fuzz: $(BUILD)/fuzz/fuzz
+	@$< --seed $(FUZZ_SEED) --traces $(FUZZ_TRACES) --seconds $(if $(filter 0,$(FUZZ_TRACES)),$(FUZZ_SECONDS),0)
+
+fuzz-selftest: $(BUILD)/fuzz/fuzz
+	@$< --selftest 5000
+
+fuzz-facts: $(BUILD)/fuzz/fuzz-wild
+	@$< --facts $(FUZZ_ELF)
+
+fuzz-replay: $(BUILD)/fuzz/fuzz-wild
+	@$< --seed $(FUZZ_SEED) --replay $(FUZZ_RECORD)
+
 .PHONY: test test-full stress
 test: all $(UNIT_TESTS) | $(DEPS_TEST)
 	@$(RUN_PARTS) $(TEST_PARTS)
@@ -148,13 +197,17 @@ stress: all | $(DEPS_TEST)
 bench: all | $(DEPS_TEST) $(DEPS_BENCH)
 	@REHEAT_BIN=$(REHEAT) scripts/bench.py
 
+.PHONY: bench-kernels
+bench-kernels: all | $(DEPS_TEST)
+	@REHEAT_BIN=$(REHEAT) scripts/bench_kernels.py
+
 .PHONY: lint format
 lint: | $(DEPS_BUILD) $(DEPS_LINT)
 	@CLANG_TIDY_FLAGS='-std=gnu2x -D_GNU_SOURCE -I. -DREHEAT_ZYDIS_PATH="$(ZYDIS_PATH)"' JOBS=$(JOBS) scripts/lint.sh
 
 format: | $(DEPS_LINT)
 	@clang-format -i $(wildcard injector/*.[ch] tracer/*.[ch] optimizer/*.[ch] fragcache/*.[ch] runtime/*.[ch] \
-		runtime/base/*.[ch] tests/unit/*.[ch])
+		runtime/base/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch])
 
 # --- installing
 

@@ -2,6 +2,7 @@
 
 #include <linux/mman.h>
 
+#include "fragcache/recover.h"
 #include "runtime/base/context.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
@@ -18,7 +19,7 @@
 struct tag {
     struct app_pc pc;
     struct tag *chain;
-    struct fragment *fragment;
+    struct fragment *fragments; /* live ones, by same_tag; several only as variants on trial */
     struct frag_exit *exits;
 };
 
@@ -81,7 +82,8 @@ rc_t fc_init(size_t capacity, bool link, fc_observer *observer)
     fc.out.bytes = mem_map(LOWER_MAX_BYTES);
     fc.out.exits = mem_map(LOWER_MAX_EXITS * sizeof *fc.out.exits);
     fc.out.map = mem_map(8192 * sizeof *fc.out.map);
-    bool all = fc.tags && fc.exits && fc.out.bytes && fc.out.exits && fc.out.map;
+    fc.out.recipes = mem_map(LOWER_MAX_RECIPES * sizeof *fc.out.recipes);
+    bool all = fc.tags && fc.exits && fc.out.bytes && fc.out.exits && fc.out.map && fc.out.recipes;
     return all ? RC_OK : RC_NO_MEMORY;
 }
 
@@ -91,7 +93,28 @@ struct fragment *fc_newest(void) { return fc.newest; }
 struct fragment *fc_find(struct app_pc pc)
 {
     struct tag *t = fc.tags ? tag_find(pc, false) : NULL;
-    return t ? t->fragment : NULL;
+    struct fragment *f = t ? t->fragments : NULL;
+    while (f && f->set && f->same_tag)
+        f = f->same_tag;
+    return f;
+}
+
+/* FC-5 */
+static bool may_link(const struct frag_exit *e, const struct fragment *to)
+{
+    if (!fc.link || !e->owner->live || (to == e->owner && to->counted))
+        return false;
+    return !to->set || to->set == e->owner->set;
+}
+
+/* What an exit may lead to: of its own set, or kept. */
+static struct fragment *link_target(const struct frag_exit *e, const struct tag *t)
+{
+    struct fragment *best = NULL;
+    for (struct fragment *f = t->fragments; f; f = f->same_tag)
+        if (may_link(e, f) && (!best || f->set))
+            best = f;
+    return best;
 }
 
 bool fc_has_exits_to(struct app_pc pc)
@@ -131,17 +154,17 @@ static rc_t exit_link(struct frag_exit *e, struct fragment *to)
 
 static rc_t link_incoming(struct fragment *f, struct tag *own)
 {
-    for (struct frag_exit *e = own->exits; e && fc.link && fc.patching; e = e->same_target)
-        if (!e->linked && e->owner->live)
+    for (struct frag_exit *e = own->exits; e && fc.patching; e = e->same_target)
+        if (!e->linked && may_link(e, f))
             TRY(exit_link(e, f));
     return RC_OK;
 }
 
 static rc_t fragment_link(struct fragment *f, struct tag *own)
 {
-    own->fragment = f;
-    if (!f->held)
-        TRY(link_incoming(f, own));
+    f->same_tag = own->fragments;
+    own->fragments = f;
+    TRY(link_incoming(f, own));
     for (int i = 0; i < f->exit_count; i++) {
         struct frag_exit *e = fc.exits[f->first_exit + (uint32_t)i];
         struct tag *t = tag_find(e->target, true);
@@ -149,8 +172,9 @@ static rc_t fragment_link(struct fragment *f, struct tag *own)
             return RC_NO_MEMORY;
         e->same_target = t->exits;
         t->exits = e;
-        if (t->fragment && !t->fragment->held && fc.link) /* not yet reachable by anyone: no patching of running code */
-            TRY(exit_link(e, t->fragment));
+        struct fragment *to = link_target(e, t);
+        if (to) /* not yet reachable by anyone: no patching of running code */
+            TRY(exit_link(e, to));
     }
     return RC_OK;
 }
@@ -159,21 +183,22 @@ void fc_set_patching(bool allowed) { fc.patching = allowed; }
 
 rc_t fc_link_exit(struct frag_exit *e)
 {
-    if (!fc.link || !fc.patching || e->linked || !e->owner->live)
-        return RC_OK;
     struct tag *t = tag_find(e->target, false);
-    if (!t || !t->fragment || t->fragment->held)
+    struct fragment *to = t && fc.patching && !e->linked ? link_target(e, t) : NULL;
+    if (!to)
         return RC_OK;
-    TRY(exit_link(e, t->fragment));
+    TRY(exit_link(e, to));
     return code_commit();
 }
 
 /* Back to the stub, whichever way it was linked. */
-static rc_t exit_unlink(struct frag_exit *e, uint32_t id)
+static rc_t exit_unlink(struct frag_exit *e)
 {
     uint8_t stub[STUB_BYTES_EACH];
+    uint32_t id = e->owner->first_exit + e->index;
     const struct code_region *r = code_region_find(e->stub.v);
-    int32_t d = (int32_t)(e->stub.v - (e->branch.v + 4));
+    uint64_t to = r->native_exits && code_reaches(e->branch.v, e->target.v) ? e->target.v : e->stub.v;
+    int32_t d = (int32_t)(to - (e->branch.v + 4));
     lower_stub(stub, e->stub, r, id, e->target);
     TRY(code_stage(e->stub, stub, sizeof stub));
     TRY(code_stage(e->branch, &d, 4));
@@ -190,31 +215,62 @@ static bool fragment_touches(const struct fragment *f, uint64_t start, uint64_t 
     return false;
 }
 
-static rc_t fragment_retire(struct fragment *f)
+static void fragment_retire(struct fragment *f)
 {
     struct tag *t = tag_find(f->tag, false);
-    if (t && t->fragment == f)
-        t->fragment = NULL;
+    for (struct fragment **p = t ? &t->fragments : NULL; p && *p; p = &(*p)->same_tag)
+        if (*p == f) {
+            *p = f->same_tag;
+            break;
+        }
     if (fc.lookup[f->tag.v & 0xffff] == f->lookup_entry.v)
         fc.lookup[f->tag.v & 0xffff] = code_region_find(f->start.v)->lookup_miss.v;
     f->live = false;
     fc.stats.live--;
     fc.stats.retired++;
-    return RC_OK;
 }
 
 void fc_set_held(bool held) { fc.held = held; }
 
-rc_t fc_release(struct fragment *f)
+static rc_t exit_relink(struct frag_exit *e, const struct tag *t)
+{
+    struct fragment *to = e->owner->live ? link_target(e, t) : NULL;
+    if (to == e->linked)
+        return RC_OK;
+    if (e->linked)
+        TRY(exit_unlink(e));
+    return to ? exit_link(e, to) : RC_OK;
+}
+
+/* Makes FC-5 true again around f. */
+static rc_t fragment_relink(struct fragment *f)
 {
     struct tag *own = tag_find(f->tag, false);
-    if (!f->live || !own)
-        return RC_ASSERT;
-    f->held = false;
-    TRY(link_incoming(f, own));
-    TRY(code_commit());
-    fc_lookup_prefer(f);
+    for (struct frag_exit *e = own ? own->exits : NULL; e; e = e->same_target)
+        TRY(exit_relink(e, own));
+    for (int i = 0; i < f->exit_count; i++) {
+        struct frag_exit *e = fc.exits[f->first_exit + (uint32_t)i];
+        struct tag *t = tag_find(e->target, false);
+        if (t)
+            TRY(exit_relink(e, t));
+    }
     return RC_OK;
+}
+
+rc_t fc_move(struct fragment *const *f, int n, uint32_t set, bool counted)
+{
+    for (int i = 0; i < n; i++) {
+        f[i]->set = set;
+        f[i]->counted = counted;
+    }
+    for (int i = 0; i < n; i++) {
+        TRY(fragment_relink(f[i]));
+        if (!set)
+            fc_lookup_prefer(f[i]);
+        else if (fc.lookup[f[i]->tag.v & 0xffff] == f[i]->lookup_entry.v)
+            fc.lookup[f[i]->tag.v & 0xffff] = code_region_find(f[i]->start.v)->lookup_miss.v;
+    }
+    return code_commit();
 }
 
 rc_t fc_retire(struct fragment *f)
@@ -224,25 +280,31 @@ rc_t fc_retire(struct fragment *f)
         p = &(*p)->next;
     if (*p)
         *p = f->next;
-    TRY(fragment_retire(f));
+    fragment_retire(f);
     fc.sorted_count = 0;
-    for (uint32_t id = EXIT_FIRST; id < fc.exit_next; id++) {
-        struct frag_exit *e = fc.exits[id];
-        if (e && e->linked && (e->linked == f || e->owner == f))
-            TRY(exit_unlink(e, id));
-    }
+    TRY(fragment_relink(f));
     return code_commit();
 }
 
-rc_t fc_add_code(const struct fragment *f, size_t len, struct cache_pc *at)
+rc_t fc_add_code(struct app_pc near, size_t len, struct cache_pc *at)
 {
-    struct code_region *r = code_region_find(f->start.v);
+    struct code_region *r;
+    TRY(stubs_region(near, &r));
     if (fc.stats.used + len > fc.stats.capacity || len > r->fragments.end - r->fragments.next)
         return RC_CACHE_FULL;
     *at = cache_pc(r->fragments.next);
     r->fragments.next += (len + 15) & ~(size_t)15;
     fc.stats.used += (len + 15) & ~(size_t)15;
     return RC_OK;
+}
+
+rc_t fc_add_recipes(struct cache_pc at, uint32_t len, const struct recipe *recipes, int count)
+{
+    struct recipe *kept = arena_alloc(&fc.arena, sizeof *kept * (size_t)count);
+    if (!kept)
+        return RC_NO_MEMORY;
+    mem_copy(kept, recipes, sizeof *kept * (size_t)count);
+    return recover_add(at, len, kept, count);
 }
 
 rc_t fc_retire_range(uint64_t start, uint64_t end)
@@ -257,7 +319,7 @@ rc_t fc_retire_range(uint64_t start, uint64_t end)
         }
         *p = f->next;
         any = true;
-        TRY(fragment_retire(f));
+        fragment_retire(f);
     }
     fc.sorted_count = 0;
     if (!any)
@@ -265,7 +327,7 @@ rc_t fc_retire_range(uint64_t start, uint64_t end)
     for (uint32_t id = EXIT_FIRST; id < fc.exit_next; id++) {
         struct frag_exit *e = fc.exits[id];
         if (e && e->linked && (!e->linked->live || !e->owner->live))
-            TRY(exit_unlink(e, id));
+            TRY(exit_unlink(e));
     }
     return code_commit();
 }
@@ -300,11 +362,15 @@ static rc_t fragment_register(struct fragment *f, const struct lowered *out, con
     struct frag_exit *exits = arena_alloc(&fc.arena, sizeof *exits * (size_t)(out->exit_count + 1));
     struct lowered_node *map = arena_alloc(&fc.arena, sizeof *map * (size_t)out->map_count);
     uint64_t *map_pc = arena_alloc(&fc.arena, sizeof *map_pc * (size_t)out->map_count);
-    if (!exits || !map || !map_pc)
+    struct recipe *recipes = arena_alloc(&fc.arena, sizeof *recipes * (size_t)out->recipe_count);
+    if (!exits || !map || !map_pc || !recipes)
         return RC_NO_MEMORY;
+    mem_copy(recipes, out->recipes, sizeof *recipes * (size_t)out->recipe_count);
+    TRY(recover_add(f->start, f->len, recipes, out->recipe_count));
     for (int i = 0; i < out->exit_count; i++) {
         const struct lowered_exit *le = &out->exits[i];
         exits[i] = (struct frag_exit){.owner = f,
+                                      .index = (uint32_t)i,
                                       .target = app_pc(le->target),
                                       .branch = cache_pc(f->start.v + le->branch),
                                       .stub = cache_pc(f->start.v + le->stub)};
@@ -364,8 +430,9 @@ rc_t fc_emit(const struct ir *ir, struct fragment **result)
     if (!f || !own)
         return RC_NO_MEMORY;
     f->start = at;
-    f->held = fc.held;
     fragment_describe(f, ir, &fc.out);
+    f->set = fc.held ? f->id : 0;
+    f->live = true;
     TRY(fragment_register(f, &fc.out, ir));
     TRY(fragment_note_text(f, ir));
     if (fc.observer)
@@ -374,9 +441,8 @@ rc_t fc_emit(const struct ir *ir, struct fragment **result)
     r->fragments.next += fc.out.len;
     TRY(fragment_link(f, own));
     TRY(code_commit());
-    if (!f->held)
+    if (!f->set)
         fc_lookup_prefer(f); /* only now: another thread may jump there at once */
-    f->live = true;
     f->next = fc.newest;
     fc.newest = f;
     fc.id_next++;
@@ -405,6 +471,7 @@ void fc_flush(void)
     fc.sorted = NULL;
     fc.sorted_count = fc.sorted_cap = 0;
     mem_zero(fc.tags, TAG_BUCKETS * sizeof *fc.tags);
+    recover_forget();
     mem_zero(fc.exits, fc.exit_next * sizeof *fc.exits);
     fc.exit_next = EXIT_FIRST;
     arena_reset(&fc.arena);

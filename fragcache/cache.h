@@ -10,6 +10,7 @@
  *   FC-2  used bytes never exceed the capacity.
  *   FC-3  a linked exit targets a live fragment.
  *
+ *   FC-5  an exit is linked to a kept fragment, or to one that is on trial in the same set as its owner.
  *   FC-4  a branch that another thread may be executing is never patched: with fc_set_patching(false) exits stay
  *         unlinked until fc_link_exit is called at a better moment.
  *
@@ -26,6 +27,7 @@ struct frag_exit {
     struct frag_exit *same_target; /* next exit with this target */
     struct app_pc target;
     struct cache_pc branch, stub; /* branch: address of the rel32 */
+    uint32_t index; /* among its owner's exits */
 };
 
 /* Program text that a fragment was made from, jumps that the layout dropped included. */
@@ -41,9 +43,12 @@ struct fragment {
     uint32_t first_exit;
     int exit_count;
     bool live, loop;
-    bool held; /* on trial: entered through its hook only, nothing is linked to it, not even its own back edge */
+    bool counted; /* its back edge stays unlinked, so that each iteration passes its hook */
+    uint32_t set; /* 0: kept; otherwise it is on trial, together with the others of this set */
     uint64_t samples, entries;
+    int32_t gain, gain_error; /* of its trial: ln(native / fragment) of the whole thread, in 1/65536; 0: no trial */
     struct fragment *next; /* newest first */
+    struct fragment *same_tag; /* variants */
     const struct lowered_node *map; /* body offsets to nodes */
     const uint64_t *map_pc; /* the app pc of each map entry */
     int map_count;
@@ -74,14 +79,17 @@ struct fragment *fc_at(uint64_t address);
 /* Puts a fragment (again) where indirect branches find it, after another took its place. */
 void fc_lookup_prefer(struct fragment *f);
 void fc_flush(void);
-/* Whether fragments emitted from now on are held. */
+/* Whether fragments emitted from now on are on trial, each in a set of its own. */
 void fc_set_held(bool held);
-/* Links what waits for a held fragment, and its own back edge. */
-rc_t fc_release(struct fragment *f);
+/* Moves fragments to a set, 0: kept, and makes FC-5 true again. */
+rc_t fc_move(struct fragment *const *f, int n, uint32_t set, bool counted);
 /* Retires one fragment: nothing leads to it any more. Its memory stays: its thread may be inside. */
 rc_t fc_retire(struct fragment *f);
-/* Reserves room for code of the runtime's in the fragment's region. RC_CACHE_FULL. */
-rc_t fc_add_code(const struct fragment *f, size_t len, struct cache_pc *at);
+/* Reserves room for code of the runtime's in the region near `near`. RC_CACHE_FULL. */
+rc_t fc_add_code(struct app_pc near, size_t len, struct cache_pc *at);
+/* How the program's state is had from inside such code (fragcache/recover.h); before anything else is emitted.
+ * RC_NO_MEMORY. */
+rc_t fc_add_recipes(struct cache_pc at, uint32_t len, const struct recipe *recipes, int count);
 /* Whether existing fragments may be patched now. Initially true. */
 void fc_set_patching(bool allowed);
 /* Links an exit that has just been taken, if its target has a fragment and patching is allowed. */

@@ -3,7 +3,8 @@
 #include "runtime/base/context.h"
 #include "tracer/asm.h"
 
-#define MAX_CONSTANTS 512
+#define MAX_CONSTANTS 1024
+#define MAX_MISSES    512
 #define LOOP_ALIGN 64u
 #define STRAIGHT_ALIGN 32u
 
@@ -12,12 +13,42 @@ struct lowering {
     struct lowered *out;
     const struct ir *ir;
     uint32_t lookup_table;
-    int constant_count;
+    int constant_count, miss_count;
     struct {
-        uint32_t push_at; /* offset of the push */
+        uint32_t rel32; /* offset */
         uint64_t value;
     } constants[MAX_CONSTANTS];
+    struct {
+        uint32_t rel32;
+        const struct node *guard;
+        bool rcx_spilled;
+    } misses[MAX_MISSES];
 };
+
+/* From here on. The last one given for an offset counts. */
+static void recipe(struct lowering *l, struct recipe r)
+{
+    struct lowered *out = l->out;
+    r.at = (uint32_t)l->a.len;
+    r.stacked = R_NONE;
+    if (out->recipe_count && out->recipes[out->recipe_count - 1].at == r.at)
+        out->recipe_count--;
+    if (out->recipe_count == LOWER_MAX_RECIPES)
+        l->a.overflow = true;
+    else
+        out->recipes[out->recipe_count++] = r;
+}
+
+static void recipe_at(struct lowering *l, uint64_t pc, unsigned first, unsigned second)
+{
+    recipe(l, (struct recipe){.pc = pc, .first = (uint8_t)first, .second = (uint8_t)second});
+}
+
+/* An indirect branch is done: its target is in rdx. */
+static void recipe_looked_up(struct lowering *l)
+{
+    recipe(l, (struct recipe){.first = R_RCX, .second = R_RDX, .from = PC_RDX});
+}
 
 static rc_t add_exit(struct lowering *l, uint64_t target)
 {
@@ -47,11 +78,14 @@ static rc_t lower_exit(struct lowering *l, const struct node *n)
 static rc_t lower_exit_loop(struct lowering *l, const struct node *n)
 {
     static const uint8_t jmp_over[] = {0xeb, 5};
-    unsigned op = l->ir->insns[n->insn].loop_op;
-    asm_loop_op(&l->a, op, n->exit_taken ? 2 : 5);
-    if (n->exit_taken)
+    const struct insn *in = &l->ir->insns[n->insn];
+    asm_loop_op(&l->a, in->loop_op, n->exit_taken ? 2 : 5);
+    if (n->exit_taken) {
+        recipe_at(l, in->pc.v + in->len, R_NONE, R_NONE);
         asm_bytes(&l->a, jmp_over, sizeof jmp_over);
+    }
     l->out->insns_out += n->exit_taken ? 2 : 1;
+    recipe_at(l, n->target, R_NONE, R_NONE);
     return lower_exit(l, n);
 }
 
@@ -63,86 +97,239 @@ static rc_t lower_back(struct lowering *l, const struct node *n)
     return n->op == N_BACK ? lower_exit(l, &edge) : lower_exit_if(l, &edge);
 }
 
-static rc_t lower_push_const(struct lowering *l, uint64_t value)
+/* The rel32 that was just emitted leads to a constant. */
+static rc_t constant(struct lowering *l, uint64_t value)
 {
     if (l->constant_count == MAX_CONSTANTS)
         return RC_TOO_LONG;
-    l->constants[l->constant_count].push_at = (uint32_t)l->a.len;
+    l->constants[l->constant_count].rel32 = (uint32_t)l->a.len - 4;
     l->constants[l->constant_count++].value = value;
-    asm_push_mem(&l->a, asm_here(&l->a).v);
-    l->out->insns_out++;
     return RC_OK;
 }
 
-/* rdx = target of the indirect branch; stack adjusted as the branch would. */
-static rc_t lower_indirect_target(struct lowering *l, const struct insn *in)
+static rc_t lower_push_const(struct lowering *l, uint64_t value)
 {
-    asm_store_slot(&l->a, SLOT(spill0), R_RCX);
-    asm_store_slot(&l->a, SLOT(spill1), R_RDX);
-    l->out->insns_out += 3;
+    l->out->insns_out++;
+    if ((int64_t)value == (int32_t)value) {
+        asm_push_imm32(&l->a, (int32_t)value);
+        return RC_OK;
+    }
+    asm_push_mem(&l->a, asm_here(&l->a).v);
+    return constant(l, value);
+}
+
+/* A copy through a scratch register: its steps. */
+static rc_t lower_insn(struct lowering *l, const struct node *n)
+{
+    const struct insn *was = &l->ir->insns[n->insn];
+    unsigned count = 0;
+    size_t at = l->a.len;
+    TRY(asm_copy_insn(&l->a, n->in, SLOT(spill0), &count));
+    l->out->insns_out += count;
+    if (count == 1 || l->a.overflow)
+        return RC_OK;
+    unsigned scratch = asm_copy_scratch(n->in);
+    size_t end = l->a.len;
+    l->a.len = at + ASM_SLOT_BYTES;
+    recipe_at(l, was->pc.v, scratch, R_NONE);
+    l->a.len = end - ASM_SLOT_BYTES;
+    recipe_at(l, was->pc.v + was->len, scratch, R_NONE);
+    l->a.len = end;
+    return RC_OK;
+}
+
+/* What a branch does besides going somewhere. */
+static rc_t lower_effect(struct lowering *l, const struct insn *in)
+{
     if (in->kind == IK_RET) {
-        asm_load(&l->a, R_RDX, R_RSP, 0);
         asm_lea(&l->a, R_RSP, R_RSP, 8 + in->imm);
+        l->out->insns_out++;
+    }
+    return in->kind == IK_CALL_IND ? lower_push_const(l, in->pc.v + in->len) : RC_OK;
+}
+
+static void spill(struct lowering *l, unsigned reg, int32_t slot)
+{
+    asm_store_slot(&l->a, slot, reg);
+    l->out->insns_out++;
+}
+
+static void unspill(struct lowering *l, unsigned reg, int32_t slot)
+{
+    asm_load_slot(&l->a, reg, slot);
+    l->out->insns_out++;
+}
+
+/* Registers that may be overwritten before the branch is done: what it reads itself must stay for another try. */
+static unsigned free_registers(const struct lowering *l, const struct node *n)
+{
+    return n->gpr_dead & ~(l->ir->insns[n->insn].gpr_read | 1u << R_RSP);
+}
+
+/* Always looked up. rcx_spilled: it already is, and holds something else. */
+static rc_t lower_lookup(struct lowering *l, const struct node *n, bool rcx_spilled)
+{
+    const struct insn *in = &l->ir->insns[n->insn];
+    unsigned dead = free_registers(l, n);
+    recipe_at(l, in->pc.v, rcx_spilled ? R_RCX : R_NONE, R_NONE);
+    if (rcx_spilled && in->gpr_read & 1u << R_RCX)
+        unspill(l, R_RCX, SLOT(spill0));
+    if (!rcx_spilled && !(dead & 1u << R_RCX))
+        spill(l, R_RCX, SLOT(spill0));
+    if (!(dead & 1u << R_RDX))
+        spill(l, R_RDX, SLOT(spill1));
+    if (in->kind == IK_RET)
+        asm_load(&l->a, R_RDX, R_RSP, 0);
+    else if (!asm_load_branch_operand(&l->a, R_RDX, in))
+        return RC_UNSUPPORTED;
+    recipe_at(l, in->pc.v, rcx_spilled ? R_RCX : R_NONE, R_RDX);
+    TRY(lower_effect(l, in));
+    recipe_looked_up(l);
+    asm_movzx16(&l->a, R_RCX, R_RDX);
+    asm_jmp_table_rcx(&l->a, l->lookup_table);
+    l->out->insns_out += 3;
+    return RC_OK;
+}
+
+static rc_t add_miss(struct lowering *l, const struct node *n, bool rcx_spilled)
+{
+    if (l->miss_count == MAX_MISSES)
+        return RC_TOO_LONG;
+    l->misses[l->miss_count].rel32 = (uint32_t)l->a.len - 4;
+    l->misses[l->miss_count].rcx_spilled = rcx_spilled;
+    l->misses[l->miss_count++].guard = n;
+    return RC_OK;
+}
+
+/* The one of a set that a program is least likely to wait for. */
+static unsigned choose_register(unsigned mask)
+{
+    unsigned passed_on = mask & (1u << 10 | 1u << 11); /* r10, r11: neither arguments nor kept (System V ABI, 3.2.1) */
+    mask = passed_on ? passed_on : mask;
+    return mask ? (unsigned)__builtin_ctz(mask) : R_NONE;
+}
+
+/* cmp operand, target. False: not possible, and nothing is emitted. */
+static bool lower_compare(struct lowering *l, const struct node *n)
+{
+    const struct insn *in = &l->ir->insns[n->insn];
+    unsigned reg = asm_branch_register(in);
+    if ((int64_t)n->target == (int32_t)n->target)
+        return asm_cmp_branch_operand_imm(&l->a, in, (int32_t)n->target);
+    if (reg != R_NONE) {
+        asm_cmp_const(&l->a, reg, asm_here(&l->a).v);
+        return constant(l, n->target) == RC_OK;
+    }
+    const struct asm_buf before = l->a;
+    int recipes = l->out->recipe_count;
+    unsigned scratch = choose_register(free_registers(l, n));
+    bool spilled = scratch == R_NONE;
+    if (spilled) {
+        scratch = choose_register(~(in->gpr_read | 1u << R_RSP) & 0xffff);
+        spill(l, scratch, SLOT(spill0));
+        recipe_at(l, in->pc.v, scratch, R_NONE);
+    }
+    asm_mov_imm64(&l->a, scratch, n->target);
+    l->out->insns_out++;
+    if (!asm_cmp_branch_operand(&l->a, scratch, in)) {
+        l->a = before;
+        l->out->recipe_count = recipes;
+        return false;
+    }
+    if (spilled) {
+        unspill(l, scratch, SLOT(spill0));
+        recipe_at(l, in->pc.v, R_NONE, R_NONE);
+    }
+    return true;
+}
+
+/* rcx = operand - target, flags untouched; rcx is spilled unless it is free. */
+static rc_t lower_subtract(struct lowering *l, const struct node *n, bool spilled)
+{
+    const struct insn *in = &l->ir->insns[n->insn];
+    unsigned reg = asm_branch_register(in), free = free_registers(l, n) & ~(1u << R_RCX);
+    int64_t minus = (int64_t)(0 - n->target);
+    bool small = minus == (int32_t)minus;
+    unsigned saved = spilled ? R_RCX : R_NONE;
+    if (spilled)
+        spill(l, R_RCX, SLOT(spill0));
+    recipe_at(l, in->pc.v, saved, R_NONE);
+    l->out->insns_out++;
+    if (reg != R_NONE && reg != R_RCX && !small) {
+        asm_mov_imm64(&l->a, R_RCX, (uint64_t)minus);
+        asm_lea_sum(&l->a, R_RCX, reg, R_RCX);
         l->out->insns_out++;
         return RC_OK;
     }
-    if (!asm_load_branch_operand(&l->a, R_RDX, in))
-        return RC_UNSUPPORTED;
-    if (in->kind == IK_CALL_IND)
-        return lower_push_const(l, in->pc.v + in->len);
+    if (reg == R_NONE) {
+        l->out->insns_out++;
+        if (in->kind == IK_RET)
+            asm_load(&l->a, R_RCX, R_RSP, 0);
+        else if (!asm_load_branch_operand(&l->a, R_RCX, in))
+            return RC_UNSUPPORTED;
+        reg = R_RCX;
+    }
+    if (small) {
+        asm_lea(&l->a, R_RCX, reg, (int32_t)minus);
+        return RC_OK;
+    }
+    unsigned second = free ? choose_register(free) : R_RDX;
+    if (!free) {
+        spill(l, R_RDX, SLOT(spill1));
+        recipe_at(l, in->pc.v, saved, R_RDX);
+    }
+    asm_mov_imm64(&l->a, second, (uint64_t)minus);
+    asm_lea_sum(&l->a, R_RCX, R_RCX, second);
+    l->out->insns_out++;
+    if (!free) {
+        unspill(l, R_RDX, SLOT(spill1));
+        recipe_at(l, in->pc.v, saved, R_NONE);
+    }
     return RC_OK;
-}
-
-static void lower_table_jump(struct lowering *l)
-{
-    asm_movzx16(&l->a, R_RCX, R_RDX);
-    asm_jmp_table_rcx(&l->a, l->lookup_table);
-    l->out->insns_out += 2;
-}
-
-static void lower_reload(struct asm_buf *a)
-{
-    asm_load_slot(a, R_RDX, SLOT(spill1));
-    asm_load_slot(a, R_RCX, SLOT(spill0));
 }
 
 static rc_t lower_guard(struct lowering *l, const struct node *n)
 {
-    TRY(lower_indirect_target(l, &l->ir->insns[n->insn]));
-    asm_mov_imm64(&l->a, R_RCX, 0 - n->target);
-    asm_lea_sum(&l->a, R_RCX, R_RCX, R_RDX);
-    size_t at = l->a.len;
-    asm_loop_op(&l->a, 3, 0); /* jrcxz over the table jump */
-    lower_table_jump(l);
-    if (!l->a.overflow)
-        l->a.bytes[at + 1] = (uint8_t)(l->a.len - at - 2);
-    lower_reload(&l->a);
-    l->out->insns_out += 5;
-    return RC_OK;
+    const struct insn *in = &l->ir->insns[n->insn];
+    bool flags_dead = (n->flags_dead & FL_STATUS) == FL_STATUS;
+    if (flags_dead && lower_compare(l, n)) {
+        asm_jcc(&l->a, 5, asm_here(&l->a).v);
+        l->out->insns_out += 2;
+        TRY(add_miss(l, n, false));
+        return lower_effect(l, in);
+    }
+    bool spilled = !(free_registers(l, n) & 1u << R_RCX);
+    TRY(lower_subtract(l, n, spilled));
+    asm_loop_op(&l->a, 3, 5); /* jrcxz */
+    asm_jmp(&l->a, asm_here(&l->a).v);
+    l->out->insns_out++;
+    TRY(add_miss(l, n, spilled));
+    if (spilled)
+        unspill(l, R_RCX, SLOT(spill0));
+    recipe_at(l, in->pc.v, R_NONE, R_NONE);
+    return lower_effect(l, in);
+}
+
+/* What the program is about to execute where the node begins. */
+static uint64_t node_pc(const struct ir *ir, const struct node *n)
+{
+    return n->op == N_EXIT ? n->target : n->op == N_BACK ? ir->tag.v : ir->insns[n->insn].pc.v;
 }
 
 static rc_t lower_node(struct lowering *l, const struct node *n)
 {
-    unsigned count = 0;
-    struct lowered *out = l->out;
     switch ((enum node_op)n->op) {
-    case N_INSN:
-        TRY(asm_copy_insn(&l->a, n->in, SLOT(spill0), &count));
-        out->insns_out += count;
-        return RC_OK;
+    case N_INSN: return lower_insn(l, n);
     case N_EXIT_IF: return lower_exit_if(l, n);
     case N_EXIT_LOOP: return lower_exit_loop(l, n);
     case N_EXIT: return lower_exit(l, n);
     case N_PUSH_CONST: return lower_push_const(l, n->value);
     case N_ADD_SP:
         asm_lea(&l->a, R_RSP, R_RSP, (int32_t)n->value);
-        out->insns_out++;
+        l->out->insns_out++;
         return RC_OK;
     case N_GUARD: return lower_guard(l, n);
-    case N_LOOKUP:
-        TRY(lower_indirect_target(l, &l->ir->insns[n->insn]));
-        lower_table_jump(l);
-        return RC_OK;
+    case N_LOOKUP: return lower_lookup(l, n, false);
     case N_BACK:
     case N_BACK_IF: return lower_back(l, n);
     case N_BRANCH: break;
@@ -177,7 +364,8 @@ static void emit_lookup_entry(struct asm_buf *a, struct app_pc tag, const struct
     asm_lea_sum(a, R_RCX, R_RCX, R_RDX);
     asm_loop_op(a, 3, 5);
     asm_jmp(a, r->lookup_miss.v);
-    lower_reload(a);
+    asm_load_slot(a, R_RDX, SLOT(spill1));
+    asm_load_slot(a, R_RCX, SLOT(spill0));
 }
 
 /* The lookup entry comes first; what follows it is aligned: a loop to a cache line, so that a short one is
@@ -192,8 +380,14 @@ static void lower_lookup_entry(struct lowering *l, const struct code_region *r)
     while (pad--)
         asm_bytes(&l->a, "", 1); /* never reached */
     l->out->lookup_entry = (uint32_t)l->a.len;
+    recipe_looked_up(l);
     emit_lookup_entry(&l->a, l->ir->tag, r);
     l->out->entry = (uint32_t)l->a.len;
+    if (l->a.overflow)
+        return;
+    l->a.len -= ASM_SLOT_BYTES; /* rdx has been reloaded */
+    recipe_at(l, l->ir->tag.v, R_RCX, R_NONE);
+    l->a.len += ASM_SLOT_BYTES;
 }
 
 static void patch_rel32(struct lowering *l, uint32_t at, uint32_t to)
@@ -209,10 +403,24 @@ static void place_stubs(struct lowering *l, const struct code_region *r, uint32_
         struct lowered_exit *e = &l->out->exits[i];
         uint8_t stub[STUB_BYTES_EACH];
         e->stub = (uint32_t)l->a.len;
+        recipe_at(l, e->target, R_NONE, R_NONE);
         lower_stub(stub, asm_here(&l->a), r, first_exit + (uint32_t)i, app_pc(e->target));
         asm_bytes(&l->a, stub, sizeof stub);
-        patch_rel32(l, e->branch, e->stub);
+        uint64_t branch = l->a.origin + e->branch;
+        bool straight = r->native_exits && code_reaches(branch, e->target); /* no stub on the way */
+        patch_rel32(l, e->branch, straight ? (uint32_t)(e->target - l->a.origin) : e->stub);
     }
+}
+
+static rc_t place_misses(struct lowering *l)
+{
+    uint32_t insns = l->out->insns_out;
+    for (int i = 0; i < l->miss_count && !l->a.overflow; i++) {
+        patch_rel32(l, l->misses[i].rel32, (uint32_t)l->a.len);
+        TRY(lower_lookup(l, l->misses[i].guard, l->misses[i].rcx_spilled));
+    }
+    l->out->insns_out = insns; /* of the path only */
+    return RC_OK;
 }
 
 static void place_constants(struct lowering *l)
@@ -220,9 +428,9 @@ static void place_constants(struct lowering *l)
     if (l->constant_count)
         asm_align(&l->a, 8);
     for (int i = 0; i < l->constant_count && !l->a.overflow; i++) {
-        uint32_t constant = (uint32_t)l->a.len;
+        uint32_t at = (uint32_t)l->a.len;
         asm_u64(&l->a, l->constants[i].value);
-        patch_rel32(l, l->constants[i].push_at + 2, constant);
+        patch_rel32(l, l->constants[i].rel32, at);
     }
 }
 
@@ -235,17 +443,19 @@ rc_t lower(const struct ir *ir, struct cache_pc at, const struct code_region *r,
     l->out = out;
     l->ir = ir;
     l->lookup_table = lookup_table;
-    l->constant_count = 0;
-    out->exit_count = out->map_count = 0;
+    l->constant_count = l->miss_count = 0;
+    out->exit_count = out->map_count = out->recipe_count = 0;
     out->insns_out = 0;
     lower_lookup_entry(l, r);
     for (int i = 0; i < ir->count; i++) {
         if (ir->nodes[i].removed)
             continue;
         out->map[out->map_count++] = (struct lowered_node){(uint32_t)l->a.len, i};
+        recipe_at(l, node_pc(ir, &ir->nodes[i]), R_NONE, R_NONE);
         TRY(lower_node(l, &ir->nodes[i]));
     }
     out->body_end = (uint32_t)l->a.len;
+    TRY(place_misses(l));
     place_stubs(l, r, first_exit);
     place_constants(l);
     asm_align(&l->a, 16);

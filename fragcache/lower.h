@@ -3,13 +3,23 @@
  *   lookup entry:  mov rcx, -tag; lea rcx, [rcx+rdx]; jrcxz +5; jmp lookup_miss
  *                  mov rdx, fs:[spill1]; mov rcx, fs:[spill0]
  *   entry:         the path; each direct exit is a jcc or jmp rel32 to its stub, or to what it is linked to
+ *   misses:        for each guard, the lookup of where the branch goes instead
  *   stubs:         mov dword fs:[exit_id], id; jmp leave            (one per direct exit)
  *                  with native exits: jmp [rip+0]; target
- *   constants:     return addresses that inlined calls push
+ *   constants:     return addresses that inlined calls push, expected targets
  *
- * An indirect branch loads its target into rdx (rcx and rdx spilled), compares it with the expected one by
- * lea and jrcxz, which leave the flags alone, and otherwise jumps through lookup_table[target & 0xffff]; the
- * fragment found there checks that the target is its tag. */
+ * A guard leaves everything as it is before the branch until it knows that the branch goes where it is expected to:
+ *
+ *   flags dead:  cmp operand, target; jne miss                    an imm32, a register, or a scratch holds one side
+ *   flags live:  mov fs:[spill0], rcx; mov rcx, operand; lea rcx, [rcx - target]; jrcxz +5; jmp miss
+ *                mov rcx, fs:[spill0]                             a target of more than 32 bits needs rdx or a dead one
+ *
+ * then does what the branch does besides (rsp += 8; push of the return address). A lookup loads the target into
+ * rdx (rcx and rdx spilled) and jumps through lookup_table[target & 0xffff]; the fragment found there checks that
+ * the target is its tag.
+ *
+ * Recipes say for each instruction of a fragment how the program's state is had from the registers before it
+ * (fragcache/recover.h). */
 #ifndef REHEAT_LOWER_H
 #define REHEAT_LOWER_H
 
@@ -32,12 +42,29 @@ struct lowered_node {
     int32_t node; /* index */
 };
 
+/* What a pc in a recipe's reach stands for: `first` is reloaded from spill0, `second` from spill1, `stacked` from
+ * [rsp] (R_NONE: as it is), then rsp += rsp_add, and the program is about to execute the instruction at a pc. */
+enum recipe_pc {
+    PC_KNOWN, /* recipe.pc */
+    PC_RDX, /* what rdx holds before it is reloaded: an indirect branch has been done */
+    PC_SLOT /* slots.target */
+};
+struct recipe {
+    uint64_t pc;
+    uint32_t at; /* offset; good until the next one's */
+    uint8_t first, second, stacked; /* enum reg */
+    uint8_t from; /* enum recipe_pc */
+    uint32_t rsp_add;
+};
+#define LOWER_MAX_RECIPES 32768
+
 struct lowered {
     uint8_t *bytes; /* LOWER_MAX_BYTES, the caller's */
     struct lowered_exit *exits; /* LOWER_MAX_EXITS, the caller's */
     struct lowered_node *map; /* one per node of the IR, the caller's */
+    struct recipe *recipes; /* LOWER_MAX_RECIPES, the caller's */
     uint32_t len, lookup_entry, entry, body_end; /* offsets */
-    int exit_count, map_count;
+    int exit_count, map_count, recipe_count;
     uint32_t insns_out; /* instructions from entry to body_end */
 };
 

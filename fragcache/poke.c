@@ -1,8 +1,6 @@
 #include "fragcache/poke.h"
 
-#include <asm/fcntl.h>
 #include <linux/membarrier.h>
-#include <linux/mman.h>
 
 #include "fragcache/pun.h"
 #include "runtime/base/mem.h"
@@ -12,35 +10,11 @@
 #define PAGE 4096u
 #define REPLACED_MAX 16384u /* a power of two, half of it used: a quarter of the mappings vm.max_map_count allows */
 
-static enum poke_way way = POKE_AUTO;
-static bool mem_refused, alone, sync_works;
+static bool alone, sync_works;
 static uint64_t replaced[REPLACED_MAX]; /* pages, as a hash set whose probes never become shorter */
 static uint32_t replaced_count;
 
 void poke_set_alone(bool yes) { alone = yes; }
-
-void poke_set_way(enum poke_way w)
-{
-    way = w;
-    mem_refused = false;
-}
-
-enum poke_way poke_way_in_use(void)
-{
-    if (way == POKE_AUTO)
-        return mem_refused ? POKE_PAGE : POKE_MEM;
-    return way;
-}
-
-static bool write_mem(uint64_t at, const void *bytes, size_t len)
-{
-    long fd = sys_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    bool good = sys_pwrite(fd, bytes, len, at) == (long)len;
-    (void)sys_close(fd);
-    return good;
-}
 
 static uint32_t slot_of(uint64_t page)
 {
@@ -72,40 +46,6 @@ static bool replaced_add(uint64_t at)
     return true;
 }
 
-/* mremap looks for the means to succeed before it unmaps, but does not promise that it will. A page that is gone comes
- * back with the new bytes. */
-static bool page_restore(uint64_t page, const uint8_t *fresh)
-{
-    unsigned char resident;
-    if (sys_call3(__NR_mincore, page, PAGE, &resident) == 0)
-        return false;
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-    void *p = sys_mmap((void *)page, PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
-    if (p != (void *)page)
-        return false;
-    mem_copy(p, fresh, PAGE);
-    return sys_mprotect(p, PAGE, PROT_READ | PROT_EXEC) == 0;
-}
-
-/* One page at once. */
-static bool write_page(uint64_t at, const void *bytes, size_t len)
-{
-    uint64_t page = at & ~(uint64_t)(PAGE - 1);
-    if (at + len - page > PAGE)
-        return false;
-    uint8_t *fresh = mem_map(PAGE);
-    if (!fresh)
-        return false;
-    mem_copy(fresh, (const void *)page, PAGE);
-    mem_copy(fresh + (at - page), bytes, len);
-    if (sys_mprotect(fresh, PAGE, PROT_READ | PROT_EXEC) == 0 &&
-        sys_call6(__NR_mremap, (long)fresh, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, (long)page, 0) == (long)page)
-        return true;
-    bool good = page_restore(page, fresh);
-    mem_unmap(fresh, PAGE);
-    return good;
-}
-
 void poke_forget_range(uint64_t start, uint64_t end)
 {
     for (uint32_t i = 0; i < REPLACED_MAX; i++)
@@ -113,9 +53,10 @@ void poke_forget_range(uint64_t start, uint64_t end)
             __atomic_store_n(&replaced[i], 1, __ATOMIC_RELEASE); /* no page, and no end of a probe */
 }
 
-static bool system_write(enum poke_way w, uint64_t at, const void *bytes, size_t len)
+static bool system_write(enum poke_way way, uint64_t at, const void *bytes, size_t len)
 {
-    return w == POKE_PAGE ? write_page(at, bytes, len) : write_mem(at, bytes, len);
+    const struct code_piece piece = {at, bytes, len};
+    return way == POKE_PAGE ? code_write_pages(at, bytes, len) : code_write_mem(&piece, 1);
 }
 
 static bool system_sync(void)
@@ -144,9 +85,8 @@ bool poke_plain(uint64_t at, const uint8_t *bytes, size_t len)
     if (poke_way_in_use() == POKE_MEM) {
         if (io->write(POKE_MEM, at, bytes, len))
             return true;
-        if (way == POKE_MEM)
+        if (code_way_get() == CODE_WAY_MEM)
             return false;
-        mem_refused = true;
     }
     size_t first = PAGE - at % PAGE < len ? PAGE - at % PAGE : len;
     if (!near_owner(at) && (!replaced_add(at) || !replaced_add(at + len - 1)))

@@ -4,7 +4,7 @@
  * may be seen as neither. So (Intel SDM volume 3, 8.1.3; Linux, arch/x86/kernel/alternative.c, text_poke_bp):
  *
  *     mem    int3 over the first byte; sync; the other bytes; sync; the first byte; sync
- *     page   a copy of the page is changed and mremap(2)ed over the original
+ *     page   a copy of the page is changed and mremap(2)ed over the original (runtime/base/codewrite.h)
  *
  * sync is membarrier(PRIVATE_EXPEDITED_SYNC_CORE): every running thread of the process passes a serializing
  * instruction. `mem` writes through /proc/self/mem, opened, written and closed each time. No single write of several
@@ -24,13 +24,14 @@
 #ifndef REHEAT_POKE_H
 #define REHEAT_POKE_H
 
+#include "runtime/base/codewrite.h"
 #include "runtime/base/rc.h"
 #include "runtime/base/types.h"
 
 enum poke_way {
-    POKE_AUTO, /* mem, and page from the first refusal on */
-    POKE_MEM,
-    POKE_PAGE
+    POKE_AUTO = CODE_WAY_AUTO, /* mem, and page from the first refusal on */
+    POKE_MEM = CODE_WAY_MEM,
+    POKE_PAGE = CODE_WAY_PAGE
 };
 
 #define POKE_MAX 8u /* bytes of one change */
@@ -44,9 +45,16 @@ bool poke_plain(uint64_t at, const uint8_t *bytes, size_t len);
 
 /* The process has no other thread: changes need no int3. */
 void poke_set_alone(bool alone);
-void poke_set_way(enum poke_way way);
+/* For code memory too: code_set_way. */
+static inline void poke_set_way(enum poke_way way)
+{
+    code_set_way((enum code_way)way);
+}
 /* mem or page. */
-enum poke_way poke_way_in_use(void);
+static inline enum poke_way poke_way_in_use(void)
+{
+    return (enum poke_way)code_way_in_use();
+}
 
 /* True when the page of `at` is program text that `page` has replaced: the same bytes but for hooks. */
 bool poke_replaced_page(uint64_t at);

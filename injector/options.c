@@ -9,7 +9,7 @@ const struct option_setting option_table[] = {
 #define OPT_NUM(name, field, def, lo, hi, unit, text)                                                        \
     {#name, OPTION_NUMBER, def, lo, hi, sizeof unit > 1, NULL, text},
 #define OPT_ENUM(name, field, def, words, text) {#name, OPTION_CHOICE, def, 0, 0, false, words, text},
-#define OPT_STR(name, field, text) {#name, OPTION_TEXT, 0, 0, 0, false, NULL, text},
+#define OPT_STR(name, field, shape, text) {#name, OPTION_TEXT, 0, 0, 0, false, shape, text},
 #include "runtime/options.def"
 #undef OPT_NUM
 #undef OPT_ENUM
@@ -148,7 +148,7 @@ bool option_check_list(const char *list, char *why, size_t size)
 void option_format_value(const struct option_setting *option, char *text, size_t size)
 {
     const char *shape = option->kind == OPTION_CHOICE ? option->choices
-                        : option->kind == OPTION_TEXT ? "FILE"
+                        : option->kind == OPTION_TEXT ? option->choices
                         : option->size                ? "SIZE"
                                                       : "N";
     snprintf(text, size, "%s", shape);

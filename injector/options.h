@@ -13,7 +13,7 @@ struct option_setting {
     enum option_kind kind;
     long long initial, min, max; /* OPTION_CHOICE: initial is an index into choices */
     bool size;                   /* a number that accepts K, M, G */
-    const char *choices;         /* OPTION_CHOICE: words separated by | */
+    const char *choices;         /* OPTION_CHOICE: words separated by |; OPTION_TEXT: the shape, as "FILE" */
     const char *help;
 };
 

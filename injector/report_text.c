@@ -37,9 +37,9 @@ static const char *sampler_text(uint32_t sampler)
 {
     switch (sampler) {
     case PROTO_SAMPLER_NONE: return "none";
-    case PROTO_SAMPLER_PERF_HW: return "perf, hardware cycles";
-    case PROTO_SAMPLER_PERF_CLOCK: return "perf, software CPU clock";
-    case PROTO_SAMPLER_TIMER: return "CPU-time timer";
+    case PROTO_SAMPLER_PERF_HW: return "perf cycles";
+    case PROTO_SAMPLER_PERF_CLOCK: return "perf cpu-clock";
+    case PROTO_SAMPLER_TIMER: return "timer ticks";
     default: return "unknown";
     }
 }
@@ -52,7 +52,7 @@ static void print_control(FILE *out, uint32_t index)
 #define OPT_ENUM(name, field, def, choices, help)                                                            \
     if (strcmp(#name, "control") == 0)                                                                       \
         word = choices;
-#define OPT_STR(name, field, help)
+#define OPT_STR(name, field, shape, help)
 #include "runtime/options.def"
 #undef OPT_NUM
 #undef OPT_ENUM
@@ -100,7 +100,25 @@ static void print_time(FILE *out, const struct proto_page *page)
             " lost\n",
             total, page->samples_fragment, page->samples_native, page->samples_runtime, page->samples_lost);
     print_label(out, "sampler");
-    fprintf(out, "%12s    %s\n", "", sampler_text(page->sampler));
+    fprintf(out, "%12s    %s", "", sampler_text(page->sampler));
+    if (page->sampler_reason != 0) {
+        char text[120];
+        format_reason(page->sampler_reason, text, sizeof text);
+        fprintf(out, " (%s)", text);
+    }
+    fputc('\n', out);
+}
+
+static void print_reasons(FILE *out, const uint64_t count[PROTO_REASONS])
+{
+    for (unsigned rc = 1; rc < PROTO_REASONS; rc++) {
+        char text[120];
+        if (count[rc] == 0)
+            continue;
+        format_reason(rc, text, sizeof text);
+        print_label(out, "");
+        fprintf(out, "%12" PRIu64 "    %s\n", count[rc], text);
+    }
 }
 
 static void print_traces(FILE *out, const struct proto_page *page)
@@ -110,14 +128,36 @@ static void print_traces(FILE *out, const struct proto_page *page)
         declined += page->traces_declined[rc];
     print_count(out, "traces recorded", page->traces_recorded);
     print_count(out, "traces declined", declined);
-    for (unsigned rc = 1; rc < PROTO_REASONS; rc++) {
-        char text[120];
-        if (page->traces_declined[rc] == 0)
-            continue;
-        format_reason(rc, text, sizeof text);
-        print_label(out, "");
-        fprintf(out, "%12" PRIu64 "    %s\n", page->traces_declined[rc], text);
-    }
+    print_reasons(out, page->traces_declined);
+}
+
+/* What hooks exist only for: control=sampled. */
+static void print_hooks(FILE *out, const struct proto_page *page)
+{
+    static const char *const tactics[PROTO_TACTICS] = {"long", "pun", "several"};
+    uint64_t refused = 0;
+    print_label(out, "hooks");
+    fprintf(out, "%12" PRIu64 "    live; set:", page->hooks);
+    for (int t = 0; t < PROTO_TACTICS; t++)
+        fprintf(out, "%s %" PRIu64 " %s", t ? "," : "", page->hooks_set[t], tactics[t]);
+    if (page->hooks_stuck || page->hook_traps)
+        fprintf(out, "; %" PRIu64 " stuck, %" PRIu64 " traps", page->hooks_stuck, page->hook_traps);
+    fputc('\n', out);
+    for (unsigned rc = 1; rc < PROTO_REASONS; rc++)
+        refused += page->hooks_refused[rc];
+    if (refused > 0)
+        print_count(out, "hooks refused", refused);
+    print_reasons(out, page->hooks_refused);
+}
+
+static void print_code(FILE *out, const struct proto_page *page)
+{
+    static const char *const ways[] = {"nothing written", "/proc/self/mem", "replaced pages",
+                                       "/proc/self/mem, then replaced pages"};
+    print_label(out, "code written by");
+    fprintf(out, "%12s    %s\n", "", page->write_ways < 4 ? ways[page->write_ways] : "?");
+    if (page->faults > 0)
+        print_count(out, "scripted failures", page->faults);
 }
 
 static void print_fragments(FILE *out, const struct proto_page *page)
@@ -126,13 +166,14 @@ static void print_fragments(FILE *out, const struct proto_page *page)
     fprintf(out, "%12" PRIu64 "    live; %" PRIu64 " emitted, %" PRIu64 " retired, %" PRIu64 " flushes\n",
             page->fragments_live, page->fragments_emitted, page->fragments_retired, page->flushes);
     print_count(out, "links", page->links);
-    print_count(out, "hooks", page->hooks);
+    print_hooks(out, page);
     print_label(out, "instructions");
     fprintf(out, "%12" PRIu64 "    recorded, %" PRIu64 " after optimization (%+.1f %%)\n", page->insns_in,
             page->insns_out, page->insns_in ? percent(page->insns_out, page->insns_in) - 100.0 : 0.0);
     print_label(out, "cache");
     fprintf(out, "%12" PRIu64 "    bytes of %" PRIu64 " (%.1f %%)\n", page->cache_used, page->cache_capacity,
             percent(page->cache_used, page->cache_capacity));
+    print_code(out, page);
     print_label(out, "dispatch");
     fprintf(out,
             "%12" PRIu64 "    block runs, %" PRIu64 " fragment runs, %" PRIu64 " blocks, %" PRIu64

@@ -8,6 +8,25 @@ rc_t ir_append(struct ir *ir, struct node n)
     return RC_OK;
 }
 
+bool ir_runs(const struct ir *ir, enum pass_id pass) { return !ir->passes || (ir->passes & PASS_BIT(pass)) != 0; }
+
+uint32_t ir_changes(const struct ir *ir)
+{
+    uint32_t sum = 0;
+    for (int i = 0; i < PASS_COUNT; i++)
+        sum += ir->changes[i];
+    return sum;
+}
+
+bool ir_change(struct ir *ir, enum pass_id pass, struct node *n, const char *why)
+{
+    if (ir->bisect < 0 || (ir->bisect > 0 && ir_changes(ir) >= (uint32_t)ir->bisect))
+        return false;
+    ir->changes[pass]++;
+    n->why = why;
+    return true;
+}
+
 rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, int n)
 {
     ir->tag = t->head;
@@ -15,7 +34,9 @@ rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, in
     ir->end = t->end;
     ir->insns = insns;
     ir->insn_count = n;
-    ir->count = 0;
+    ir->count = ir->made_count = 0;
+    for (int i = 0; i < PASS_COUNT; i++)
+        ir->changes[i] = 0;
     int step = 0;
     for (int i = 0; i < n; i++) {
         uint64_t next = insns[i].pc.v + insns[i].len;
@@ -31,10 +52,44 @@ rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, in
     return step == t->steps ? RC_OK : RC_VERIFY;
 }
 
+/* IR-4 */
+static rc_t verify_made(const struct node *n, const struct insn *was)
+{
+    const struct insn *in = n->in;
+    struct insn again;
+    decode_made(in->bytes, in->len, was->pc, &again);
+    bool decodes = again.kind == IK_PLAIN && again.len == in->len && again.act == in->act &&
+                   again.gpr_written == in->gpr_written && again.gpr_read == in->gpr_read;
+    bool registers = in->gpr_written == was->gpr_written && in->gpr_full == was->gpr_full &&
+                     in->sp == was->sp && in->sp_delta == was->sp_delta;
+    bool memory = in->stores == was->stores && !in->mem_write && !in->mem_read && in->pushes == was->pushes;
+    bool flags = (in->flags_written & ~n->flags_dead) == (was->flags_written & ~n->flags_dead);
+    return decodes && registers && memory && flags && app_pc_eq(in->pc, was->pc) ? RC_OK : RC_VERIFY;
+}
+
+bool node_may_go(const struct ir *ir, const struct node *n)
+{
+    const struct insn *was = &ir->insns[n->insn];
+    return !was->stores && !was->fence && was->sp == SP_SAME && was->kind == IK_PLAIN;
+}
+
+/* IR-5 */
+static rc_t verify_removed(const struct ir *ir, const struct node *n)
+{
+    const struct insn *was = &ir->insns[n->insn];
+    switch ((enum node_op)n->op) {
+    case N_INSN: return node_may_go(ir, n) ? RC_OK : RC_VERIFY;
+    case N_GUARD: return was->kind == IK_JMP_IND ? RC_OK : RC_VERIFY;
+    case N_PUSH_CONST:
+    case N_ADD_SP:
+    case N_EXIT_LOOP:
+    case N_LOOKUP: return RC_VERIFY;
+    default: return RC_OK;
+    }
+}
+
 static rc_t verify_node(const struct ir *ir, const struct node *n, bool laid_out, bool last)
 {
-    if (n->insn < 0 || n->insn >= ir->insn_count)
-        return RC_VERIFY;
     if (node_ends_trace(n) != last)
         return RC_VERIFY; /* IR-1 */
     if (n->op == N_BRANCH && laid_out)
@@ -49,22 +104,24 @@ static rc_t verify_node(const struct ir *ir, const struct node *n, bool laid_out
         if (kind != IK_RET && kind != IK_JMP_IND && kind != IK_CALL_IND)
             return RC_VERIFY;
     }
+    if (n->op == N_INSN && !node_is_original(ir, n))
+        return verify_made(n, &ir->insns[n->insn]);
     return RC_OK;
 }
 
 rc_t ir_verify(const struct ir *ir, bool laid_out)
 {
     int last = -1;
-    for (int i = 0; i < ir->count; i++)
+    for (int i = 0; i < ir->count; i++) {
+        if (ir->nodes[i].insn < 0 || ir->nodes[i].insn >= ir->insn_count)
+            return RC_VERIFY;
         if (!ir->nodes[i].removed)
             last = i;
+    }
     if (last < 0)
         return RC_VERIFY;
-    for (int i = 0; i < ir->count; i++) {
-        if (ir->nodes[i].removed)
-            continue;
-        if (laid_out)
-            TRY(verify_node(ir, &ir->nodes[i], laid_out, i == last));
-    }
+    for (int i = 0; i < ir->count && laid_out; i++)
+        TRY(ir->nodes[i].removed ? verify_removed(ir, &ir->nodes[i])
+                                 : verify_node(ir, &ir->nodes[i], laid_out, i == last));
     return RC_OK;
 }

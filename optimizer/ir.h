@@ -2,15 +2,22 @@
  *
  *   recorded trace --ir_build--> nodes --passes, each followed by ir_verify--> nodes --> fragcache lowers them
  *
- * A pass changes a node's op, or removes it; it notes in `why` what it did, for the dump. The original
- * instruction stays in `in`, so the dump is a diff.
+ * A pass changes a node's op, removes it, or gives it another instruction to lower to; it notes in `why` what it did, for
+ * the dump. The original instruction stays in ir->insns, so the dump is a diff.
  *
- * What may change at an observation point: at an exit, a fault, a signal or a system call every register, the
- * status flags and memory are as the original instructions would have left them. Stores stay in order.
+ * What may change, and where it may be seen. Before each node that is not removed, and at each exit, every general and
+ * vector register and all of memory are as the original instructions would have left them: so a fault, a signal or a
+ * system call there sees the program's own state, and the program can go on there in its own code. Only status flags may
+ * differ, and only those that the original program, going on from there, overwrites before it reads them. Stores are
+ * neither moved nor removed. A load is removed only where nobody else can have written in between: a slot of the stack, or
+ * any ordinary memory while `alone` holds.
  *
  *   IR-1  the last node that is not removed ends the trace: N_BACK, N_BACK_IF + N_EXIT, N_EXIT, N_LOOKUP.
  *   IR-2  N_BRANCH does not survive the layout pass.
  *   IR-3  a direct exit has a target; a guard has an expected target.
+ *   IR-4  a made instruction decodes to what the node says, writes the registers that the original writes, no memory
+ *         that it does not, and no flags beyond the original's that are not dead.
+ *   IR-5  a removed plain instruction stores nothing, orders nothing, and leaves rsp alone; a removed guard is a jump.
  *
  * Pure: no process state, no system calls. Memory is the caller's. */
 #ifndef REHEAT_IR_H
@@ -20,8 +27,18 @@
 #include "tracer/decode.h"
 #include "tracer/record.h"
 
+enum pass_id {
+#define PASS(name, text) PASS_##name,
+#include "optimizer/passes.def"
+#undef PASS
+    PASS_COUNT
+};
+#define PASS_BIT(id) (1u << (id))
+#define PASSES_ALL (PASS_BIT(PASS_COUNT) - 1)
+#define PASSES_NONE (1u << 31) /* says so, where 0 stands for all */
+
 enum node_op {
-    N_INSN, /* the instruction as it is */
+    N_INSN, /* the instruction as it is, or a made one */
     N_BRANCH, /* a control transfer as recorded; before layout only */
     N_EXIT_IF, /* leave to target when cc holds */
     N_EXIT_LOOP, /* loop/jrcxz: leave to target when it is taken (exit_taken) or not */
@@ -34,18 +51,27 @@ enum node_op {
     N_EXIT /* leave to target; ends the trace */
 };
 
+/* Registers and status flags whose value still matters. */
+struct live_set {
+    uint16_t gpr, flags; /* masks over enum reg; FL_* */
+};
+
 struct node {
     uint8_t op; /* enum node_op */
     uint8_t cc;
     bool removed, exit_taken, taken; /* taken: as recorded */
+    bool appended; /* stands for no instruction: the end that layout adds */
+    bool exit_known; /* liveness: at_exit is filled in */
     int32_t insn; /* index of the original instruction */
     uint64_t target; /* app pc; exits and guards */
     uint64_t value; /* N_PUSH_CONST: address; N_ADD_SP: bytes */
     uint64_t went; /* app pc where the recorded run continued */
     const char *why; /* the pass that changed it and what it did; NULL: as it was */
     const struct insn *in; /* what N_INSN lowers to: the original, or one that a pass made */
-    /* After this node, on every way on, exits included, written before it is read. Set by the liveness analysis. */
+    /* After this node, on every way on, exits included, written before it is read. Set by the liveness analysis. Code
+     * that borrows a dead register must expect that a fault or a signal shows it. */
     uint16_t gpr_dead, flags_dead;
+    struct live_set at_exit, original; /* liveness: where it leaves to; before it, in the original program */
 };
 
 struct ir {
@@ -56,20 +82,54 @@ struct ir {
     int insn_count;
     struct node *nodes;
     int count, cap;
+
+    /* Settings, the caller's, before optimize(). */
+    uint32_t passes; /* PASS_BIT of those to run; 0: all; PASSES_NONE: none */
+    int bisect; /* only the first so many changes are made; 0: all; below 0: none */
+    int unroll; /* bodies in an unrolled loop; 0 and 1: as recorded */
+    struct insn *made; /* room for instructions that passes make; NULL: none are made */
+    int made_cap;
+    /* Copies up to cap bytes of program text at pc, as the program knows it; returns how many. NULL: everything is live at
+     * exits. */
+    size_t (*peek)(struct app_pc pc, uint8_t *out, size_t cap);
+    /* True when the bytes at `at` are readable, and will never change as long as the fragment may run. NULL: never. */
+    bool (*constant_at)(uint64_t at, unsigned bytes, uint64_t *value);
+    /* What the caller takes to be dead wherever an indirect branch may lead, by its ABI. 0: nothing. */
+    uint16_t indirect_gpr_dead, indirect_flags_dead;
+
+    /* Results. */
+    int made_count;
+    uint32_t changes[PASS_COUNT];
 };
 
 /* Fills ir->nodes from a recorded trace and its decoded instructions. RC_TOO_LONG when cap is too small. */
 rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, int n);
 
-/* Checks IR-1 to IR-3; `laid_out` after the layout pass. RC_VERIFY. */
+/* Checks IR-1 to IR-5; `laid_out` after the layout pass. RC_VERIFY. */
 rc_t ir_verify(const struct ir *ir, bool laid_out);
 
 /* Appends a node (ends of traces). RC_TOO_LONG. */
 rc_t ir_append(struct ir *ir, struct node n);
 
+/* Whether the pass may run, and the number of changes so far. */
+bool ir_runs(const struct ir *ir, enum pass_id pass);
+uint32_t ir_changes(const struct ir *ir);
+
+/* To be asked before each change: counts it and notes why. False when bisecting forbids it. */
+bool ir_change(struct ir *ir, enum pass_id pass, struct node *n, const char *why);
+
+/* IR-5: n, an N_INSN, may be removed when it has no effect. */
+bool node_may_go(const struct ir *ir, const struct node *n);
+
 static inline bool node_ends_trace(const struct node *n)
 {
     return n->op == N_BACK || n->op == N_EXIT || n->op == N_LOOKUP;
+}
+
+/* The instruction that n stands for is still the program's own. */
+static inline bool node_is_original(const struct ir *ir, const struct node *n)
+{
+    return !n->in || n->in == &ir->insns[n->insn];
 }
 
 #endif

@@ -1,10 +1,42 @@
+#include "optimizer/liveness.h"
 #include "optimizer/passes.h"
+
+rc_t optimize_gated(struct ir *ir)
+{
+    static rc_t (*const after_layout[PASS_COUNT])(struct ir *) = {
+        [PASS_unroll] = pass_unroll, [PASS_constants] = pass_constants, [PASS_branches] = pass_branches,
+        [PASS_loads] = pass_loads,   [PASS_flags] = pass_flags,         [PASS_idle] = pass_idle,
+    };
+    TRY(ir_verify(ir, false));
+    if (ir_runs(ir, PASS_calls))
+        TRY(pass_calls(ir));
+    TRY(ir_verify(ir, false));
+    TRY(pass_layout(ir));
+    TRY(ir_verify(ir, true));
+    for (int i = 0; i < PASS_COUNT; i++) {
+        if (!after_layout[i] || !ir_runs(ir, i))
+            continue;
+        TRY(after_layout[i](ir));
+        TRY(ir_verify(ir, true));
+    }
+    liveness_compute(ir);
+    return RC_OK;
+}
+
+struct gated {
+    struct ir *ir;
+    rc_t rc;
+};
+
+static void run_gated(void *arg)
+{
+    struct gated *g = arg;
+    g->rc = optimize_gated(g->ir);
+}
 
 rc_t optimize(struct ir *ir)
 {
-    TRY(ir_verify(ir, false));
-    TRY(pass_calls(ir));
-    TRY(ir_verify(ir, false));
-    TRY(pass_layout(ir));
-    return ir_verify(ir, true);
+    struct gated g = {ir, RC_OK};
+    TRY(decode_gate(run_gated, &g));
+    return g.rc;
 }

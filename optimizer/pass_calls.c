@@ -97,7 +97,7 @@ static void walk_call(struct walk *w, uint64_t return_address)
     w->slots[w->depth++] = (struct slot){w->sp, return_address, true};
 }
 
-static void walk_return(struct walk *w, struct node *n, const struct insn *in)
+static void walk_return(struct ir *ir, struct walk *w, struct node *n, const struct insn *in)
 {
     if (!w->sp_known)
         return;
@@ -108,11 +108,10 @@ static void walk_return(struct walk *w, struct node *n, const struct insn *in)
     if (!s || s->at != w->sp - 8 - in->imm)
         return;
     w->depth--;
-    if (!s->intact || s->value != n->went)
+    if (!s->intact || s->value != n->went || !ir_change(ir, PASS_calls, n, "calls: return slot known"))
         return;
     n->op = N_ADD_SP;
     n->value = 8u + in->imm;
-    n->why = "calls: return slot known";
 }
 
 rc_t pass_calls(struct ir *ir)
@@ -124,7 +123,7 @@ rc_t pass_calls(struct ir *ir)
         if (in->kind == IK_CALL || in->kind == IK_CALL_IND) {
             walk_call(&w, in->pc.v + in->len);
         } else if (in->kind == IK_RET) {
-            walk_return(&w, n, in);
+            walk_return(ir, &w, n, in);
         } else {
             walk_store(&w, in);
             walk_registers(&w, in);

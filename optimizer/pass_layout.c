@@ -50,7 +50,7 @@ static void layout_branch(struct node *n, const struct insn *in)
 static rc_t end_loop(struct ir *ir)
 {
     struct node *last = &ir->nodes[ir->count - 1];
-    struct node end = {.op = N_BACK, .insn = last->insn, .why = "layout: loop closed"};
+    struct node end = {.op = N_BACK, .insn = last->insn, .appended = true, .why = "layout: loop closed"};
     if (last->op == N_EXIT_IF && !last->removed) {
         uint64_t away = last->target;
         last->op = N_BACK_IF;
@@ -70,7 +70,7 @@ rc_t pass_layout(struct ir *ir)
             layout_branch(n, &ir->insns[n->insn]);
     }
     struct node *last = &ir->nodes[ir->count - 1];
-    struct node end = {.op = N_EXIT, .insn = last->insn, .target = ir->exit.v, .why = "layout: end"};
+    struct node end = {.op = N_EXIT, .insn = last->insn, .appended = true, .target = ir->exit.v, .why = "layout: end"};
     switch (ir->end) {
     case TRACE_LOOP: return end_loop(ir);
     case TRACE_INDIRECT:

@@ -1,9 +1,10 @@
 /* The pass pipeline.
  *
- *   ir_build -> calls: which returns are known -> layout: straighten, invert, drop jumps -> lowering
+ *   ir_build -> calls -> layout -> unroll -> constants -> branches -> loads -> flags -> idle -> liveness -> lowering
  *
- * Each pass is one file and one function from IR to IR; optimize() runs them in order with the verifier
- * after each. */
+ * Each pass is one file and one function from IR to IR; optimize() runs them in the order of passes.def with the
+ * verifier after each. The passes from constants on walk the path forward with what is known about values (values.h);
+ * flags and idle also use what is known to be dead (liveness.h). */
 #ifndef REHEAT_PASSES_H
 #define REHEAT_PASSES_H
 
@@ -17,7 +18,28 @@ rc_t pass_calls(struct ir *ir);
  * left of calls and returns guarded, and the end of the trace made explicit. */
 rc_t pass_layout(struct ir *ir);
 
-/* The whole pipeline. RC_VERIFY, RC_TOO_LONG, RC_UNSUPPORTED. */
+/* Repeats the body of a short loop ir->unroll times; what closed it in between becomes an exit. */
+rc_t pass_unroll(struct ir *ir);
+
+/* A register loaded with what is known to be a constant becomes a mov of it; an indirect branch whose target is known
+ * loses its guard. */
+rc_t pass_constants(struct ir *ir);
+
+/* Removes exits that cannot be taken because of a constant or of a condition met earlier on the path. */
+rc_t pass_branches(struct ir *ir);
+
+/* A load of what is known to be in a register becomes a use of that register, or goes. */
+rc_t pass_loads(struct ir *ir);
+
+/* Removes comparisons whose flags are dead or there already; mov r, 0 becomes xor where flags are dead. */
+rc_t pass_flags(struct ir *ir);
+
+/* Removes nops and instructions that write what is there already. */
+rc_t pass_idle(struct ir *ir);
+
+/* The whole pipeline, behind the decoder's gate. RC_VERIFY, RC_TOO_LONG, RC_UNSUPPORTED, RC_NO_DECODER. */
 rc_t optimize(struct ir *ir);
+/* The same from within decode_gate. */
+rc_t optimize_gated(struct ir *ir);
 
 #endif

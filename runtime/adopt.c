@@ -2,16 +2,13 @@
 
 #include <asm/stat.h>
 
-#include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
-#include "runtime/trial.h"
+#include "runtime/policy.h"
 #include "tracer/block.h"
 #include "tracer/rotate.h"
 
+#define LEAST_OPEN 20 /* instructions of a trace that ends before an indirect branch or a call */
 #define MOST_TRIES 6 /* sites looked at for one trace; each reads a function's branches */
-#define HOOK_ARENA_LIMIT (16u << 20)
-
-static struct arena hooks = {.limit = HOOK_ARENA_LIMIT};
 
 bool adopt_alone(void)
 {
@@ -44,36 +41,30 @@ static rc_t loop_prepare(struct trace *t, struct insn *insns, int n, struct site
     return rc;
 }
 
-rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, bool must_hook, struct site *site)
+rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site)
 {
     if (!adopt_alone())
         return RC_HOOK_THREADS;
     if (n < 2)
         return RC_TOO_SHORT;
-    for (int i = 0; must_hook && i < n; i++)
-        if (trial_overlaps(insns[i].pc.v, insns[i].pc.v + insns[i].len))
-            return RC_BUSY;
-    rc_t rc = t->end == TRACE_LOOP ? loop_prepare(t, insns, n, site) : check(t->head, TACTIC_LONG, site);
-    if (rc != RC_OK)
-        rc = check(t->head, TACTIC_PUN, site);
-    if (rc != RC_OK && !must_hook && fc_has_exits_to(t->head)) {
+    if (t->end == TRACE_BEFORE && n < LEAST_OPEN)
+        return RC_TOO_SHORT; /* what leaves at once costs a jump more than it saves */
+    bool linked = fc_has_exits_to(t->head);
+    rc_t rc = check(t->head, TACTIC_LONG, site);
+    if (rc != RC_OK && linked) {
         site->len = 0;
         return RC_OK;
     }
-    return rc;
+    if (rc != RC_OK && t->end == TRACE_LOOP)
+        rc = loop_prepare(t, insns, n, site);
+    return rc == RC_OK ? RC_OK : check(t->head, TACTIC_PUN, site);
 }
 
-rc_t adopt_hook(struct fragment *f, const struct site *site)
+rc_t adopt_take(struct fragment *f, const struct site *site)
 {
-    struct hook *h = arena_alloc(&hooks, sizeof *h);
-    if (!h)
-        return RC_NO_MEMORY;
     decode_set_overlay(overlay);
     poke_set_alone(true);
-    uint64_t mask = sys_signals_set(~0ULL); /* a handler must not fork between the open and the write of a patch */
-    rc_t rc = f->held ? trial_begin(f, h, site) : hook_set(h, site, f->entry, false);
-    (void)sys_signals_set(mask);
-    return rc;
+    return policy_take(f, site);
 }
 
 static void hook_take_out(struct hook *h, void *arg)
@@ -97,8 +88,7 @@ bool adopt_withdraw(void)
     if (!all)
         return false;
     decode_set_overlay(NULL);
-    trial_forget();
-    arena_reset(&hooks);
+    policy_forget();
     site_forget();
     return true;
 }

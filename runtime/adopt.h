@@ -5,6 +5,8 @@
  *   ADP-1  hooks are set, and fragments' memory is used again, only while the process has one thread.
  *   ADP-2  before text may change, every hook is out and every fragment is gone.
  *
+ * What is taken up is policy.h's from then on.
+ *
  * Lock held, outside signal handlers. */
 #ifndef REHEAT_ADOPT_H
 #define REHEAT_ADOPT_H
@@ -16,9 +18,10 @@
 /* Finds where the trace can be entered and, if that is not its head, rotates it. `site` is then filled. A decline
  * reason when there is no such place; RC_OK with site->len == 0 when only links from other fragments lead here and
  * that is enough. */
-rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, bool must_hook, struct site *site);
-/* Hooks the fragment's head; begins the trial of a held one. */
-rc_t adopt_hook(struct fragment *f, const struct site *site);
+rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site);
+/* Hands a fragment that was emitted held over to the policy. Its set is then 0, and it may be entered, or it waits
+ * for its trial. The hook's reasons. */
+rc_t adopt_take(struct fragment *f, const struct site *site);
 /* ADP-2. False when it cannot be done: another thread may be inside. */
 bool adopt_withdraw(void);
 /* Hooks in the program's text now. */

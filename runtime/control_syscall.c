@@ -49,7 +49,7 @@ struct app_pc control_syscall(struct thread *t, struct block *b)
 {
     struct cpu_ctx before = t->ctx;
     struct app_pc next = b->next;
-    t->candidate = true;
+    t->candidate = LOOP_HEAD;
     switch (syscall_before(&t->ctx)) {
     case SYSCALL_NATIVE: control_bail_out(t, b->pc, RC_TLS_CHANGED);
     case SYSCALL_SANDBOX: control_leave_sandboxed(t, b->pc);

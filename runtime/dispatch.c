@@ -6,15 +6,16 @@
 #include "runtime/base/sys.h"
 #include "runtime/control.h"
 #include "runtime/housekeep.h"
+#include "runtime/policy.h"
 #include "runtime/slice.h"
 #include "runtime/stats.h"
 #include "runtime/thread.h"
 #include "runtime/traces.h"
-#include "runtime/trial.h"
 
 #define BLOCK_AREA_BYTES (32u << 20)
 #define THRASH_RUNS 200000u /* block runs between two flushes of a cache that is far too small */
 #define HOT_MOST 100000u
+#define MOST_RETRIES 3
 #define HOUSEKEEP_EVERY 512u /* dispatches */
 
 static struct {
@@ -26,12 +27,35 @@ static struct {
 
 bool dispatch_in_control(void) { return control_slots()->ctx != NULL; }
 
+static void hook_take_out(struct hook *h, void *arg)
+{
+    (void)arg;
+    (void)hook_clear(h);
+}
+
+/* Other threads may be inside fragments and on their way through hooks: all memory stays, but nothing leads there any more,
+ * and no hook is left that would be taken out of other text later. */
+static void text_abandon(uint64_t start, uint64_t end)
+{
+    enum code_way way = code_way_get();
+    poke_set_alone(false);
+    code_set_way(CODE_WAY_PAGE); /* needs no int3 */
+    hook_each(hook_take_out, NULL);
+    code_set_way(way);
+    if (fc_stats_get().live)
+        (void)fc_retire_range(start, end);
+    block_forget_range(start, end);
+    maps_forget();
+}
+
 static bool text_changes(uint64_t start, uint64_t end)
 {
     if (!d.sampled || !control_ready() || dispatch_in_control() || !maps_touches_code(start, end))
         return true;
-    if (!adopt_withdraw())
+    if (!adopt_withdraw()) {
+        text_abandon(start, end);
         return false;
+    }
     if (fc_stats_get().live)
         fc_flush();
     block_flush();
@@ -141,12 +165,25 @@ static bool reason_is_fatal(rc_t rc)
     return rc == RC_CODE_WRITE || rc == RC_NO_MEMORY || rc == RC_LOW_MEMORY_MAP || rc == RC_NO_DECODER;
 }
 
+/* A loop's head, but this time the path left the loop: it may close the next time. */
+static bool look_again(struct app_pc head)
+{
+    struct block *b = block_find(head);
+    if (!b || b->retries == MOST_RETRIES)
+        return false;
+    b->retries++;
+    b->heat -= LOOP_HEAD;
+    return true;
+}
+
 /* After a trace is complete: makes a fragment of it and hangs it on its head's block. */
 static rc_t trace_complete(struct thread *t)
 {
     struct app_pc head = t->rec.trace.head;
+    if (t->expects_loop && t->rec.trace.end != TRACE_LOOP && look_again(head))
+        return RC_OK;
     struct fragment *f = fc_find(head);
-    if (f) /* another thread was faster */
+    if (f && !f->set) /* another thread was faster */
         return RC_OK;
     fc_set_patching(thread_others_stopped(t));
     rc_t rc = traces_install(&t->rec.trace, &f);
@@ -158,25 +195,23 @@ static rc_t trace_complete(struct thread *t)
     if (reason_is_fatal(rc))
         return rc;
     struct block *b = block_find(head);
-    if (rc == RC_OK && b)
+    if (rc == RC_OK && b && !f->set)
         b->fragment = f;
-    if (rc != RC_OK) {
+    else if (b)
+        b->declined = (uint8_t)(rc == RC_OK ? RC_BUSY : rc);
+    if (rc != RC_OK)
         stats_declined(rc);
-        if (b && rc == RC_BUSY)
-            b->heat = 0;
-        else if (b)
-            b->declined = (uint8_t)rc;
-    }
     return RC_OK;
 }
 
 /* Counts b as a head candidate; starts a trace when it is hot. */
 static void count_head(struct thread *t, struct block *b)
 {
-    if (b->declined || ++b->heat < d.hot || (d.sampled && trial_full()))
+    if (b->declined || (b->heat += t->candidate) < d.hot * LOOP_HEAD || (d.sampled && policy_full()))
         return;
     rc_t rc = rec_may_contain(b);
     if (rc == RC_OK) {
+        t->expects_loop = t->candidate == LOOP_HEAD && d.sampled;
         rec_start(&t->rec, b->pc, d.max_insns);
         t->rec.native = d.sampled;
         housekeep_sample(t);
@@ -193,7 +228,7 @@ static struct app_pc run_fragment(struct thread *t, struct fragment *f)
     stats.fragment_runs++;
     control_run(t, f->entry, THREAD_RUNNING, NULL);
     t->previous = NULL;
-    t->candidate = true;
+    t->candidate = LOOP_HEAD;
     const struct tls_slots *slots = control_slots();
     if (slots->exit_id == EXIT_LOOKUP) {
         struct fragment *there = fc_find(app_pc(slots->target));
@@ -223,13 +258,15 @@ static void note_target(struct block *b, uint64_t target)
 
 static struct outcome run_block(struct thread *t, struct block *b)
 {
+    b->runs++;
     if (b->code.v)
         control_run(t, b->code, THREAD_RUNNING, b);
     struct outcome o = interp_next(b, &t->ctx, control_slots());
     bool call = b->kind == IK_CALL || b->kind == IK_CALL_IND;
     if (call || b->kind == IK_RET || b->kind == IK_JMP_IND)
         note_target(b, o.next.v);
-    t->candidate = (o.taken && (o.next.v <= b->pc.v || call)) || b->map_kind != MAP_TEXT;
+    bool back = o.taken && o.next.v <= b->pc.v && b->kind != IK_RET && !call;
+    t->candidate = back || b->map_kind != MAP_TEXT ? LOOP_HEAD : call ? CALLED_HEAD : NO_HEAD;
     return o;
 }
 
@@ -238,7 +275,7 @@ static void record(struct thread *t, struct block *b, struct outcome o)
     if (rec_step(&t->rec, b, o) == REC_MORE)
         return;
     rc_t rc = trace_complete(t);
-    t->candidate = true;
+    t->candidate = LOOP_HEAD;
     if (rc != RC_OK)
         control_bail_out(t, o.next, rc);
 }
@@ -259,14 +296,16 @@ static struct app_pc step(struct thread *t, struct app_pc pc, bool *taken)
         rc = trace_complete(t);
         if (rc != RC_OK)
             control_bail_out(t, pc, rc);
-        t->candidate = true;
+        t->candidate = LOOP_HEAD;
     }
     if (!t->rec.active) {
+        if (d.sampled && !t->candidate && fc_has_exits_to(pc))
+            t->candidate = LOOP_HEAD; /* an exit that turns out hot is reached by a link */
         if (t->candidate && !b->fragment)
             count_head(t, b);
         if (d.sampled && slice_stops_at(t, b))
             control_end_slice(t, pc.v);
-        if (b->fragment && !t->rec.active)
+        if (b->fragment && !t->rec.active && !d.sampled)
             return run_fragment(t, b->fragment);
     }
     stats.block_runs++;
@@ -292,7 +331,7 @@ static void run_slice(struct cpu_ctx *ctx)
     if (!thread_lock(t))
         control_go_native(t, pc);
     t->previous = NULL;
-    t->candidate = false;
+    t->candidate = NO_HEAD;
     slice_begins(t);
     for (;;)
         pc = step(t, pc, &taken);

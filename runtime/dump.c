@@ -32,12 +32,12 @@ static void dump_head(struct fmt *f, const struct fragment *frag)
     fmt_char(f, '\n');
 }
 
-static char node_mark(const struct node *n)
+static char node_mark(const struct ir *ir, const struct node *n)
 {
     if (n->removed)
         return '-';
     switch ((enum node_op)n->op) {
-    case N_INSN: return '=';
+    case N_INSN: return node_is_original(ir, n) ? '=' : '~';
     case N_EXIT_IF:
     case N_EXIT_LOOP:
     case N_EXIT: return '>';
@@ -47,13 +47,21 @@ static char node_mark(const struct node *n)
     }
 }
 
+static void dump_bytes(struct fmt *f, const struct insn *in)
+{
+    for (int i = 0; i < in->len; i++) {
+        fmt_hex(f, in->bytes[i], 2);
+        fmt_char(f, ' ');
+    }
+}
+
 static void dump_node(struct fmt *f, const struct ir *ir, const struct node *n, long at, int *exit)
 {
     const struct insn *in = &ir->insns[n->insn];
     if (at >= 0)
         fmt_hex(f, (uint64_t)at, 4);
     fmt_pad(f, 6);
-    char mark = node_mark(n);
+    char mark = node_mark(ir, n);
     fmt_char(f, mark);
     if (mark == '>')
         fmt_dec(f, (*exit)++);
@@ -62,13 +70,15 @@ static void dump_node(struct fmt *f, const struct ir *ir, const struct node *n, 
     fmt_str(f, from_head < 0 ? "-0x" : "+0x");
     fmt_hex(f, (uint64_t)(from_head < 0 ? -from_head : from_head), 2);
     fmt_pad(f, 22);
-    for (int i = 0; i < in->len; i++) {
-        fmt_hex(f, in->bytes[i], 2);
-        fmt_char(f, ' ');
-    }
+    bool made = mark == '~' && n->op == N_INSN;
+    dump_bytes(f, made ? n->in : in);
     if (n->why) {
         fmt_pad(f, 56);
         fmt_str(f, n->why);
+    }
+    if (made) {
+        fmt_str(f, "; was ");
+        dump_bytes(f, in);
     }
     fmt_char(f, '\n');
 }

@@ -9,6 +9,7 @@
 #include "runtime/dump.h"
 #include "runtime/housekeep.h"
 #include "runtime/log.h"
+#include "runtime/policy.h"
 #include "runtime/slice.h"
 #include "runtime/stats.h"
 #include "runtime/traces.h"
@@ -91,11 +92,14 @@ __attribute__((constructor)) static void reheat_start(int argc, char **argv, cha
     housekeep_init(&options);
     dump_set(options.dump_path);
     dispatch_init(&options);
+    policy_init(&options);
     rc = traces_init(&options);
     if (rc == RC_OK)
         rc = options.control == CONTROL_FULL ? dispatch_take_control(&options) : slice_start(&options);
-    if (rc != RC_OK)
+    if (rc != RC_OK) {
+        stats.bailout_reason = rc;
         log_refusal(rc, "");
+    }
 }
 
 /* Reached when the program ends in exit(3) on a thread that went native. */

@@ -4,10 +4,10 @@
 #include "runtime/base/sys.h"
 #include "runtime/dispatch.h"
 #include "runtime/log.h"
+#include "runtime/policy.h"
 #include "runtime/sampler.h"
 #include "runtime/stats.h"
 #include "runtime/thread.h"
-#include "runtime/trial.h"
 
 #define WINDOW_SAMPLES 250u
 #define BAIL_WINDOWS 4
@@ -36,8 +36,7 @@ static void sample_count(uint64_t pc)
     struct fragment *f = r && pc >= r->fragments.start ? fc_at(pc) : NULL;
     bool full = hk.options->control == CONTROL_FULL;
     hk.window_total++;
-    if (trial_any())
-        trial_sample(pc);
+    policy_sample(pc);
     if (f) {
         f->samples++;
         stats.samples_fragment++;

@@ -1,5 +1,5 @@
-/* libc functions that the program must not use on our signal, or that change text or forbid system calls. Each passes on to the next definition in the search
- * order, as if we were not there, unless control=sampled is on and the signal is ours.
+/* libc functions that the program must not use on our signal, that set handlers (signals.h), or that change text or
+ * forbid system calls. Each passes on to the next definition in the search order, as if we were not there.
  *
  * The program sees its own settings: what it set for our signal is remembered and reported back, and a wait for
  * all signals does not receive ours. Runs on the program's threads as ordinary library code. */
@@ -10,6 +10,7 @@
 
 #include "runtime/base/mem.h"
 #include "runtime/dispatch.h"
+#include "runtime/signals.h"
 #include "runtime/slice.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -37,10 +38,9 @@ static void *next_find(void **cache, const char *name)
     return *cache;
 }
 
-EXPORT int sigaction(int sig, const struct libc_sigaction *act, struct libc_sigaction *old);
-int sigaction(int sig, const struct libc_sigaction *act, struct libc_sigaction *old)
+static int set_action(void **next, const char *name, int sig, const struct libc_sigaction *act,
+                      struct libc_sigaction *old)
 {
-    static void *next;
     if (sig == SLICE_SIGNAL && slice_active()) {
         struct libc_sigaction before = theirs;
         if (act)
@@ -49,22 +49,52 @@ int sigaction(int sig, const struct libc_sigaction *act, struct libc_sigaction *
             *old = before;
         return 0;
     }
-    int (*real)(int, const struct libc_sigaction *, struct libc_sigaction *) = next_find(&next, "sigaction");
-    return real ? real(sig, act, old) : -1;
+    int (*real)(int, const struct libc_sigaction *, struct libc_sigaction *) = next_find(next, name);
+    struct libc_sigaction wrapped;
+    if (act) {
+        wrapped = *act;
+        wrapped.handler = signals_wrap(sig, act->handler);
+    }
+    int result = real ? real(sig, act ? &wrapped : NULL, old) : -1;
+    if (result == 0 && old)
+        old->handler = signals_unwrap(sig, old->handler);
+    return result;
 }
 
-EXPORT void *signal(int sig, void *handler);
-void *signal(int sig, void *handler)
+static void *set_handler(void **next, const char *name, int sig, void *handler)
 {
-    static void *next;
     if (sig == SLICE_SIGNAL && slice_active()) {
         void *before = theirs.handler;
         theirs.handler = handler;
         return before;
     }
-    void *(*real)(int, void *) = next_find(&next, "signal");
-    return real ? real(sig, handler) : (void *)-1L;
+    void *(*real)(int, void *) = next_find(next, name);
+    return real ? signals_unwrap(sig, real(sig, signals_wrap(sig, handler))) : (void *)-1L;
 }
+
+#define SETS_ACTION(name)                                                                                    \
+    EXPORT int name(int sig, const struct libc_sigaction *act, struct libc_sigaction *old);                  \
+    int name(int sig, const struct libc_sigaction *act, struct libc_sigaction *old)                          \
+    {                                                                                                        \
+        static void *next;                                                                                   \
+        return set_action(&next, #name, sig, act, old);                                                      \
+    }
+#define SETS_HANDLER(name)                                                                                   \
+    EXPORT void *name(int sig, void *handler);                                                               \
+    void *name(int sig, void *handler)                                                                       \
+    {                                                                                                        \
+        static void *next;                                                                                   \
+        return set_handler(&next, #name, sig, handler);                                                      \
+    }
+/* Each enters libc on its own: what it calls inside is not this one. */
+SETS_ACTION(sigaction)
+SETS_ACTION(__sigaction)
+SETS_HANDLER(signal)
+SETS_HANDLER(bsd_signal)
+SETS_HANDLER(ssignal)
+SETS_HANDLER(sysv_signal)
+SETS_HANDLER(__sysv_signal)
+SETS_HANDLER(sigset)
 
 static const struct libc_sigset *without_ours(const struct libc_sigset *set, struct libc_sigset *copy)
 {

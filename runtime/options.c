@@ -1,5 +1,7 @@
 #include "runtime/options.h"
 
+#include "runtime/base/codewrite.h"
+#include "runtime/base/fail.h"
 #include "runtime/base/mem.h"
 
 enum option_type { TYPE_NUM, TYPE_SIZE, TYPE_ENUM, TYPE_STR };
@@ -18,7 +20,7 @@ static const struct option table[] = {
     {#name, TYPE_OF_UNIT(unit), offsetof(struct options, field), def, min, max, NULL},
 #define OPT_ENUM(name, field, def, choices, help)                                                            \
     {#name, TYPE_ENUM, offsetof(struct options, field), def, 0, 0, choices},
-#define OPT_STR(name, field, help) {#name, TYPE_STR, offsetof(struct options, field), 0, 0, 0, NULL},
+#define OPT_STR(name, field, shape, help) {#name, TYPE_STR, offsetof(struct options, field), 0, 0, 0, NULL},
 #include "runtime/options.def"
 #undef OPT_NUM
 #undef OPT_ENUM
@@ -112,6 +114,14 @@ static const struct option *option_find(const char *name, size_t len)
     return NULL;
 }
 
+static rc_t option_is_bad(const char *text, size_t len, char bad[OPTION_TEXT])
+{
+    size_t n = len < OPTION_TEXT - 1 ? len : OPTION_TEXT - 1;
+    mem_copy(bad, text, n);
+    bad[n] = 0;
+    return RC_BAD_OPTION;
+}
+
 rc_t options_parse(struct options *o, const char *text, char bad[OPTION_TEXT])
 {
     while (text && *text) {
@@ -121,13 +131,12 @@ rc_t options_parse(struct options *o, const char *text, char bad[OPTION_TEXT])
         while (text[all] && text[all] != ',')
             all++;
         const struct option *opt = option_find(text, key);
-        if (all && (!opt || text[key] != '=' || !option_set(o, opt, text + key + 1, all - key - 1))) {
-            size_t n = all < OPTION_TEXT - 1 ? all : OPTION_TEXT - 1;
-            mem_copy(bad, text, n);
-            bad[n] = 0;
-            return RC_BAD_OPTION;
-        }
+        if (all && (!opt || text[key] != '=' || !option_set(o, opt, text + key + 1, all - key - 1)))
+            return option_is_bad(text, all, bad);
+        if (all && opt->offset == offsetof(struct options, fail_spec) && !fail_set(o->fail_spec))
+            return option_is_bad(text, all, bad);
         text += all + (text[all] == ',');
     }
+    code_set_way((enum code_way)o->write);
     return RC_OK;
 }

@@ -5,7 +5,7 @@
  * definition; PROTO_VERSION changes with every change of layout.
  *
  *   PROTO-1  magic is written last: a reader that sees it sees a whole header.
- *   PROTO-2  every counter only grows, except fragments_live, cache_used and links.
+ *   PROTO-2  every counter only grows, except fragments_live, cache_used, links, hooks, hooks_live and hooks_stuck.
  *   PROTO-3  strings are always terminated; a slot of top[] with id 0 is empty.
  */
 #ifndef REHEAT_PROTO_H
@@ -15,12 +15,13 @@
 #include <stdint.h>
 
 #define PROTO_MAGIC 0x31544145484552ULL /* "REHEAT1" */
-#define PROTO_VERSION 1
+#define PROTO_VERSION 2
 #define PROTO_DIR_FORMAT "/dev/shm/reheat-%u" /* argument: the user id */
 #define PROTO_REASONS 64
 #define PROTO_TOP 64
 #define PROTO_PATH 256
 #define PROTO_NAME 64
+#define PROTO_TACTICS 3 /* fragcache/site.h: long, pun, several */
 
 #define REHEAT_VERSION "0.1.0"
 
@@ -69,14 +70,22 @@ struct proto_page {
     uint64_t fragment_runs; /* entries from the dispatcher */
     uint64_t lookup_misses; /* indirect branches that came back to the dispatcher */
 
+    uint64_t hooks_set[PROTO_TACTICS], hooks_live[PROTO_TACTICS];
+    uint64_t hooks_refused[PROTO_REASONS]; /* by rc_t */
+    uint64_t hooks_stuck, hook_traps; /* with an int3 for good, now; threads that met an int3 */
+
     uint32_t bailout_reason; /* rc_t; 0: did not happen */
-    uint32_t pad;
+    uint32_t sampler_reason; /* rc_t: why the sampler is not perf; 0: nothing was refused */
+    uint32_t write_ways; /* PROTO_WRITE_*, by which code was written */
+    uint32_t faults; /* calls that the option `fail` let fail */
     uint64_t bailout_cpu_ns; /* process CPU time when it happened */
 
     struct proto_fragment top[PROTO_TOP]; /* hottest first after an update */
 };
 
 enum proto_sampler { PROTO_SAMPLER_NONE, PROTO_SAMPLER_PERF_HW, PROTO_SAMPLER_PERF_CLOCK, PROTO_SAMPLER_TIMER };
+
+enum { PROTO_WRITE_MEM = 1, PROTO_WRITE_PAGE = 2 };
 
 /* Name and text of reason rc, or NULL when there is none of that number. Any thread, async-signal-safe. */
 const char *proto_reason_name(unsigned rc);

@@ -34,7 +34,7 @@ const char *proto_reason_text(unsigned rc)
 static const struct {
 #define OPT_NUM(name, field, def, min, max, unit, help)
 #define OPT_ENUM(name, field, def, choices, help) const char *name;
-#define OPT_STR(name, field, help)
+#define OPT_STR(name, field, shape, help)
 #include "runtime/options.def"
 #undef OPT_ENUM
 } option_choices = {
@@ -288,22 +288,43 @@ static void js_samples(struct writer *w, const struct proto_page *page)
     js_close(w, '}');
 }
 
-static void js_traces(struct writer *w, const struct proto_page *page)
+/* Counts that are not zero, by the name of their reason. */
+static void js_by_reason(struct writer *w, const char *key, const uint64_t count[PROTO_REASONS])
 {
-    js_object(w, "traces");
-    js_unsigned(w, "recorded", page->traces_recorded);
-    js_object(w, "declined");
+    js_object(w, key);
     for (unsigned rc = 1; rc < PROTO_REASONS; rc++) {
-        uint64_t count = page->traces_declined[rc];
-        if (count == 0)
+        if (count[rc] == 0)
             continue;
         js_separate(w);
         wr_reason(w, rc);
         wr_text(w, ": ");
-        wr_unsigned(w, count);
+        wr_unsigned(w, count[rc]);
     }
     js_close(w, '}');
+}
+
+static void js_traces(struct writer *w, const struct proto_page *page)
+{
+    js_object(w, "traces");
+    js_unsigned(w, "recorded", page->traces_recorded);
+    js_by_reason(w, "declined", page->traces_declined);
     js_close(w, '}');
+}
+
+static void js_hooks(struct writer *w, const struct proto_page *page)
+{
+    static const char names[PROTO_TACTICS][8] = {"long", "pun", "several"};
+    js_object(w, "hook_tactics");
+    for (int t = 0; t < PROTO_TACTICS; t++) {
+        js_object(w, names[t]);
+        js_unsigned(w, "set", page->hooks_set[t]);
+        js_unsigned(w, "live", page->hooks_live[t]);
+        js_close(w, '}');
+    }
+    js_close(w, '}');
+    js_by_reason(w, "hooks_refused", page->hooks_refused);
+    js_unsigned(w, "hooks_stuck", page->hooks_stuck);
+    js_unsigned(w, "hook_traps", page->hook_traps);
 }
 
 static void js_bailout(struct writer *w, const struct proto_page *page)
@@ -354,6 +375,7 @@ static void js_counters(struct writer *w, const struct proto_page *page)
     js_close(w, '}');
     js_unsigned(w, "links", page->links);
     js_unsigned(w, "hooks", page->hooks);
+    js_hooks(w, page);
     js_object(w, "cache");
     js_unsigned(w, "bytes", page->cache_used);
     js_unsigned(w, "capacity", page->cache_capacity);
@@ -393,6 +415,9 @@ void proto_write_json(const struct proto_page *page, proto_put *put, void *arg)
     js_unsigned(&w, "out", page->insns_out);
     js_close(&w, '}');
     js_choice(&w, "sampler", "none|perf_hw|perf_clock|timer", page->sampler);
+    js_reason(&w, "sampler_reason", page->sampler_reason);
+    js_choice(&w, "write", "|mem|page|both", page->write_ways);
+    js_unsigned(&w, "faults", page->faults);
     wr_text(&w, "\n}\n");
     wr_flush(&w);
 }

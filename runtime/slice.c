@@ -7,20 +7,20 @@
 #include <linux/time.h>
 
 #include "fragcache/cache.h"
+#include "fragcache/pun.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "runtime/dispatch.h"
 #include "runtime/housekeep.h"
+#include "runtime/policy.h"
+#include "runtime/sampler.h"
 #include "runtime/stats.h"
 #include "runtime/thread.h"
-#include "runtime/trial.h"
 
 #define SLICE_RUNS 4000u
-#define SLICE_SHARE 100u
+#define KEPT_COST 16u
 #define FIRST_NS 20000000u /* short processes never see a slice */
 #define LEAST_NS 1000000u
-#define MOST_NS 100000000u
-#define WINDOW_NS 4000000u /* of a trial */
 #define CLOCK_THREAD 3 /* CLOCK_THREAD_CPUTIME_ID */
 #define SA_RESTORER_ 0x04000000
 
@@ -28,8 +28,7 @@ static struct {
     bool active;
     int timer; /* of the one thread that is sampled */
     long pid; /* whose timer it is: a fork's child has none, and its own may have the same number */
-    uint64_t due; /* CPU time of the thread from which on a slice may begin */
-    uint64_t emitted, fruitless; /* fragments at the last slice; slices since one made a fragment */
+    struct thread *thread; /* that is sampled; NULL before its first slice */
 } sl;
 
 /* What the kernel calls and returns through; glibc's sigaction would not do, we are not linked with it. */
@@ -49,6 +48,15 @@ REH_HIDDEN void slice_restorer(void);
 
 bool slice_active(void) { return sl.active; }
 
+/* No slice will come any more, and the report says why. */
+static void give_up(rc_t reason)
+{
+    if (stats.bailout_reason)
+        return;
+    stats.bailout_reason = reason;
+    stats.bailout_cpu_ns = sys_clock_ns(2);
+}
+
 static void arm(uint64_t ns)
 {
     struct {
@@ -56,7 +64,8 @@ static void arm(uint64_t ns)
     } when = {{0, 0}, {(int64_t)(ns / 1000000000u), (int64_t)(ns % 1000000000u)}};
     if (sys_getpid() != sl.pid)
         return;
-    (void)sys_call6(__NR_timer_settime, sl.timer, 0, (long)&when, 0, 0, 0);
+    if (sys_call6(__NR_timer_settime, sl.timer, 0, (long)&when, 0, 0, 0) < 0)
+        give_up(RC_NO_SAMPLING);
 }
 
 void slice_stop(void)
@@ -78,19 +87,13 @@ static void state_of(const struct sigcontext *sc, struct cpu_ctx *c)
     c->rflags = sc->eflags;
 }
 
-/* True when the tick is for the trials alone; arms the next one. Lock held. */
+/* True when no slice is to begin now; arms the next signal. Lock held. */
 static bool tick_without_slice(uint64_t pc)
 {
-    if (trial_any()) {
-        housekeep_drain();
-        trial_tick();
-    }
-    uint64_t now = sys_clock_ns(CLOCK_THREAD);
-    bool in_fragment = code_region_find(pc) != NULL;
-    if (now >= sl.due && !in_fragment)
+    uint64_t wait;
+    if (policy_tick(sys_clock_ns(CLOCK_THREAD), code_region_find(pc) || near_owner(pc), &wait))
         return false;
-    uint64_t wait = now < sl.due ? sl.due - now : 10 * LEAST_NS;
-    arm(trial_any() && wait > WINDOW_NS ? WINDOW_NS : wait);
+    arm(wait);
     return true;
 }
 
@@ -103,6 +106,8 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     uint64_t entry, sp, arg;
     (void)sig;
     (void)info;
+    if (sl.thread && sys_getpid() == sl.pid)
+        sampler_tick(&sl.thread->sampler, sc->rip);
     /* On the alternate stack no slice: another signal would start at its top again. */
     bool on_alternate_stack = sc->rsp - (uint64_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
     if (on_alternate_stack || dispatch_in_control() || !thread_lock_try()) {
@@ -110,11 +115,16 @@ static void on_tick(int sig, siginfo_t *info, void *context)
         return;
     }
     state_of(sc, &state);
-    if (!tick_without_slice(sc->rip) && dispatch_slice_begin(sc->rip, &state, &entry, &sp, &arg) == RC_OK) {
-        sc->rip = entry;
-        sc->rsp = sp;
-        sc->rdi = arg;
-        sc->eflags = 0x202;
+    if (!tick_without_slice(sc->rip)) {
+        rc_t rc = dispatch_slice_begin(sc->rip, &state, &entry, &sp, &arg);
+        if (rc == RC_OK) {
+            sc->rip = entry;
+            sc->rsp = sp;
+            sc->rdi = arg;
+            sc->eflags = 0x202;
+        } else {
+            give_up(rc);
+        }
     }
     thread_lock_drop();
 }
@@ -130,8 +140,12 @@ rc_t slice_start(const struct options *o)
     ev.sigev_notify = SIGEV_SIGNAL | SIGEV_THREAD_ID;
     ev.sigev_signo = SLICE_SIGNAL;
     ev._sigev_un._tid = (int)sys_gettid();
-    if (sys_call3(__NR_timer_create, CLOCK_THREAD, &ev, &sl.timer) < 0)
+    if (sys_call3(__NR_timer_create, CLOCK_THREAD, &ev, &sl.timer) < 0) {
+        act = (struct kernel_sigaction){0};
+        (void)sys_call6(__NR_rt_sigaction, SLICE_SIGNAL, (long)&act, 0, 8, 0, 0);
         return RC_NO_SAMPLING;
+    }
+    sampler_expect_ticks(true);
     sl.active = true;
     sl.pid = sys_getpid();
     arm(FIRST_NS);
@@ -142,30 +156,23 @@ void slice_begins(struct thread *t)
 {
     t->slice_start = sys_clock_ns(CLOCK_THREAD);
     t->slice_runs = SLICE_RUNS;
+    sl.thread = t;
     housekeep_sample(t);
+    housekeep_drain();
+    policy_slice_begins();
 }
 
 bool slice_stops_at(struct thread *t, const struct block *b)
 {
     bool untraced = b->kind == IK_SYSCALL || b->kind == IK_STRANGE || b->map_kind == MAP_VOLATILE ||
                     b->map_kind == MAP_NONE || b->map_kind == MAP_SELF; /* ours must see that the thread is native */
-    return untraced || b->fragment || t->slice_runs-- == 0;
-}
-
-static uint64_t pause_after(uint64_t spent)
-{
-    uint64_t made = fc_stats_get().emitted;
-    sl.fruitless = made == sl.emitted ? sl.fruitless + 1 : 0;
-    sl.emitted = made;
-    uint64_t ns = spent * SLICE_SHARE;
-    uint64_t least = sl.fruitless > 64 ? MOST_NS : sl.fruitless > 16 ? 10 * LEAST_NS : LEAST_NS;
-    return ns < least ? least : ns;
+    uint64_t cost = b->fragment ? KEPT_COST : 1; /* what is known may be passed, but not looked at */
+    t->slice_runs = t->slice_runs > cost ? t->slice_runs - cost : 0;
+    return untraced || t->slice_runs == 0;
 }
 
 void slice_ends(struct thread *t)
 {
     (void)housekeep(t);
-    uint64_t now = sys_clock_ns(CLOCK_THREAD), wait = pause_after(now - t->slice_start);
-    sl.due = now + wait;
-    arm(trial_any() && wait > WINDOW_NS ? WINDOW_NS : wait);
+    arm(policy_slice_ends(t->slice_start, sys_clock_ns(CLOCK_THREAD)));
 }

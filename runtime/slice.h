@@ -3,8 +3,7 @@
  *   native --CPU-time signal--> handler prepares a slice --sigreturn--> dispatcher until the budget is used,
  *   a system call, a fragment's head or code that is not traced comes --> native, next signal armed
  *
- *   SLC-1  the time of slices stays under 1/SLICE_SHARE of the thread's CPU time: after a slice of s
- *          nanoseconds the next one comes s * SLICE_SHARE nanoseconds of CPU time later, at the earliest.
+ *   SLC-1  when slices begin, and what they may cost, is the policy's (policy.h, POL-1).
  *   SLC-2  one slice lasts at most SLICE_RUNS block runs, and as many more as a trace in progress needs. */
 #ifndef REHEAT_SLICE_H
 #define REHEAT_SLICE_H

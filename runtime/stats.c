@@ -6,11 +6,15 @@
 #include <linux/mman.h>
 
 #include "fragcache/cache.h"
+#include "fragcache/hook.h"
 #include "runtime/adopt.h"
+#include "runtime/base/codewrite.h"
+#include "runtime/base/fail.h"
 #include "runtime/base/fmt.h"
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
+#include "runtime/sampler.h"
 #include "runtime/symbol.h"
 #include "tracer/block.h"
 
@@ -152,6 +156,23 @@ static void top_gather(bool with_symbols)
         fragment_describe(&stats.top[i], top[i], with_symbols);
 }
 
+_Static_assert((int)PROTO_TACTICS == (int)TACTIC_COUNT && 1 << CODE_WAY_MEM >> 1 == PROTO_WRITE_MEM &&
+                   1 << CODE_WAY_PAGE >> 1 == PROTO_WRITE_PAGE,
+               "the page's numbers are the modules' own");
+
+static void gather_hooks(void)
+{
+    struct hook_counts c = hook_counts_get();
+    for (int t = 0; t < PROTO_TACTICS; t++) {
+        stats.hooks_set[t] = c.set[t];
+        stats.hooks_live[t] = c.live[t];
+    }
+    for (size_t rc = 0; rc < ARRAY_LEN(c.refused) && rc < PROTO_REASONS; rc++)
+        stats.hooks_refused[rc] = c.refused[rc];
+    stats.hooks_stuck = c.stuck;
+    stats.hook_traps = c.traps;
+}
+
 static void gather(void)
 {
     struct fc_stats s = fc_stats_get();
@@ -161,6 +182,10 @@ static void gather(void)
     stats.flushes = s.flushes;
     stats.links = s.links;
     stats.hooks = adopt_hooks();
+    gather_hooks();
+    stats.sampler_reason = sampler_refusal();
+    stats.write_ways = code_ways_used() >> 1;
+    stats.faults = fail_count();
     stats.cache_used = s.used;
     stats.insns_in = s.insns_in;
     stats.insns_out = s.insns_out;

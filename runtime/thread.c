@@ -63,7 +63,7 @@ struct thread *thread_new(void)
     t->dispatches = t->housekeeps = 0;
     t->sampler_tried = false;
     t->previous = NULL;
-    t->candidate = false;
+    t->candidate = NO_HEAD;
     t->rec.active = false;
     t->state = THREAD_WAITING;
     return t;

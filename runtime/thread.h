@@ -25,6 +25,9 @@
  * what is used becomes memory; the lowest page is a guard. */
 #define THREAD_STACK_BYTES (8u << 20)
 
+/* Why a block may be a head, and what that adds to its heat. */
+enum candidacy { NO_HEAD = 0, CALLED_HEAD = 1, LOOP_HEAD = 16 };
+
 enum thread_state { THREAD_GONE, THREAD_WAITING, THREAD_RUNTIME, THREAD_RUNNING, THREAD_SYSCALL, THREAD_NATIVE };
 
 struct thread {
@@ -35,11 +38,12 @@ struct thread {
     uint64_t stack_top;
     struct thread *next; /* all records ever made */
     struct block *previous; /* the block that ran last, when its successor may be remembered */
-    bool candidate; /* the next block may be a head */
+    uint8_t candidate; /* enum candidacy of the next block */
     struct sampler sampler;
     bool sampler_tried;
     uint32_t dispatches, housekeeps;
     uint64_t slice_start, slice_runs; /* time stamp counter; block runs left */
+    bool expects_loop; /* of the trace that is being recorded */
     struct recorder rec;
 };
 

@@ -37,6 +37,7 @@ static rc_t buffers_get(void)
 
 static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
 {
+    const struct app_pc found_at = t->head;
     TRY(buffers_get());
     int n = trace_decode(t, insns, MAX_INSNS);
     if (n == 0)
@@ -44,14 +45,17 @@ static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
     struct site site = {0};
     bool native = settings->control == CONTROL_SAMPLED;
     if (native)
-        TRY(adopt_prepare(t, insns, n, settings->trial != 0, &site));
+        TRY(adopt_prepare(t, insns, n, &site));
     struct ir ir = {.nodes = nodes, .cap = MAX_NODES};
     mem_zero(nodes, sizeof *nodes * (size_t)(n + 16));
     TRY(ir_build(&ir, t, insns, n));
     TRY(optimize(&ir));
-    fc_set_held(native && settings->trial);
+    fc_set_held(native);
     TRY(fc_emit(&ir, out));
-    rc_t rc = site.len ? adopt_hook(*out, &site) : RC_OK;
+    if (!native)
+        return RC_OK;
+    (*out)->found_at = found_at;
+    rc_t rc = adopt_take(*out, &site);
     if (rc != RC_OK)
         TRY(fc_retire(*out));
     return rc;
@@ -94,12 +98,8 @@ static void log_trace(const struct trace *t, rc_t rc, const struct fragment *mad
 
 rc_t traces_install(struct trace *t, struct fragment **out)
 {
-    struct app_pc found_at = t->head;
     rc_t rc = trace_to_fragment(t, out);
-    if (rc == RC_OK) {
-        stats.traces_recorded++;
-        (*out)->found_at = found_at;
-    }
+    stats.traces_recorded += rc == RC_OK;
     if (log_wants(1))
         log_trace(t, rc, *out);
     return rc;

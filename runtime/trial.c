@@ -1,261 +1,267 @@
 #include "runtime/trial.h"
 
-#include <linux/mman.h>
-
-#include "runtime/adopt.h"
-#include "runtime/base/context.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
-#include "runtime/log.h"
-#include "runtime/stats.h"
-#include "tracer/asm.h"
-#include "tracer/block.h"
+#include "runtime/fit.h"
+#include "runtime/workclock.h"
 
-#define MOST_TRIALS 256 /* at a time: each sample is compared with all of them */
-#define LEAST_SAMPLES 100u /* for each arm */
-#define MOST_SAMPLES 2000u
-#define MOST_NS 20000000000ULL
-#define KEEP_Z 4
-#define DROP_Z 3
-#define STUB_MAX 64u
+#define WINDOW_NS 3500000u /* with 250 ticks a second, a timer that is set again for 4 ms misses the next */
+#define TOGGLE_SHARE 100u /* a window is so many times as long as switching takes */
+#define MOST_NS 20000000000ULL /* of a trial */
+#define REST_WINDOWS 4u /* of a counted trial, after each block */
+#define MOST_STARTS 4
+#define MOST_SPREAD (FIT_ONE / 4) /* of speed, on the average */
+#define PATIENCE 16 /* blocks */
+#define CLAMP (VERDICT_ONE / 2)
+#define CLOCKS FIT_CLOCKS
+#define THREAD_CPU 3 /* CLOCK_THREAD_CPUTIME_ID */
 
-enum arm { ARM_FRAGMENT, ARM_NATIVE };
+static struct {
+    enum trial_state state;
+    struct candidate *member[TRIAL_MEMBERS];
+    int n, arms, dropped; /* dropped: bit for each arm that is out of the race */
+    bool counted;
+    int starts;
+    bool used[CLOCKS];
+    int order[CANDIDATE_ARMS], order_count, at; /* the block's windows; at == order_count: rest */
+    uint64_t since, began, window_ns; /* CPU time of the thread */
+    uint64_t ticks_before[CLOCKS];
+    int16_t window[CANDIDATE_ARMS][VERDICT_MOST_BLOCKS]; /* number for fit.h; -1: the arm was out of the race */
+    int windows;
+    int32_t x[VERDICT_MOST_BLOCKS];
+    int blocks;
+    struct trial_result result;
+    uint64_t chance;
+} tr;
 
-struct trial {
-    struct fragment *f; /* NULL: free */
-    struct hook *h;
-    struct cache_pc stub[2];
-    uint64_t samples[2];
-    uint64_t started_ns;
-    uint8_t arm; /* enum arm, of the window that runs */
-};
-
-static struct trial *trials;
-static uint64_t (*entries)[2]; /* of each trial and arm; below 2 GiB, incremented by the stubs */
-static int trial_count, live_count;
-static uint64_t chance = 0x9e3779b97f4a7c15ULL;
-
-static rc_t tables_get(void)
+static uint32_t random_below(uint32_t n)
 {
-    if (trials)
-        return RC_OK;
-    void *low = sys_mmap(NULL, MOST_TRIALS * sizeof *entries, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-    if (sys_failed(low) || (uint64_t)low >> 31)
-        return RC_LOW_MEMORY_MAP;
-    entries = low;
-    trials = mem_map(MOST_TRIALS * sizeof *trials);
-    chance ^= sys_tsc();
-    return trials ? RC_OK : RC_NO_MEMORY;
+    tr.chance ^= tr.chance << 13; /* xorshift64 (Marsaglia, 2003) */
+    tr.chance ^= tr.chance >> 7;
+    tr.chance ^= tr.chance << 17;
+    return (uint32_t)(tr.chance >> 33) % n;
 }
 
-/* entries[i][arm]++; jmp to. Flags are the program's: no inc. */
-static rc_t stub_make(struct trial *t, enum arm arm, struct cache_pc to)
-{
-    uint8_t buf[STUB_MAX];
-    uint32_t counter = (uint32_t)(uintptr_t)&entries[t - trials][arm];
-    TRY(fc_add_code(t->f, STUB_MAX, &t->stub[arm]));
-    struct asm_buf a = asm_on(buf, sizeof buf, t->stub[arm]);
-    asm_store_slot(&a, SLOT(spill0), R_RCX);
-    asm_load_abs(&a, R_RCX, counter);
-    asm_lea(&a, R_RCX, R_RCX, 1);
-    asm_store_abs(&a, counter, R_RCX);
-    asm_load_slot(&a, R_RCX, SLOT(spill0));
-    asm_jmp(&a, to.v);
-    if (a.overflow)
-        return RC_FAR_BRANCH;
-    TRY(code_stage(t->stub[arm], buf, a.len));
-    return code_commit();
-}
+_Static_assert(FIT_CLOCKS == WORKCLOCK_MOST + 1 && FIT_WINDOWS == CANDIDATE_ARMS * VERDICT_MOST_BLOCKS, "");
 
-static struct trial *trial_free(void)
+static void order_shuffle(void)
 {
-    for (int i = 0; i < trial_count; i++)
-        if (!trials[i].f)
-            return &trials[i];
-    return trial_count < MOST_TRIALS ? &trials[trial_count++] : NULL;
-}
-
-bool trial_overlaps(uint64_t start, uint64_t end)
-{
-    for (int i = 0; i < trial_count; i++)
-        for (int k = 0; trials[i].f && k < trials[i].f->text_count; k++)
-            if (start < trials[i].f->text[k].end && end > trials[i].f->text[k].start)
-                return true;
-    return false;
-}
-
-bool trial_any(void) { return live_count > 0; }
-bool trial_full(void) { return live_count == MOST_TRIALS; }
-
-rc_t trial_begin(struct fragment *f, struct hook *h, const struct site *site)
-{
-    TRY(tables_get());
-    struct trial *t = trial_free();
-    if (!t)
-        return RC_NO_MEMORY;
-    *t = (struct trial){.f = f, .h = h, .arm = ARM_FRAGMENT, .started_ns = sys_clock_ns(2)};
-    entries[t - trials][0] = entries[t - trials][1] = 0;
-    rc_t rc = stub_make(t, ARM_FRAGMENT, f->entry);
-    if (rc == RC_OK)
-        rc = hook_set(h, site, t->stub[ARM_FRAGMENT], true);
-    if (rc == RC_OK) {
-        rc = stub_make(t, ARM_NATIVE, h->native);
-        if (rc != RC_OK && hook_clear(h) == RC_OK)
-            hook_release(h);
+    tr.order_count = 0;
+    for (int arm = 0; arm < tr.arms; arm++)
+        if (!(tr.dropped >> arm & 1))
+            tr.order[tr.order_count++] = arm;
+    for (int i = tr.order_count - 1; i > 0; i--) {
+        int j = (int)random_below((uint32_t)i + 1), t = tr.order[i];
+        tr.order[i] = tr.order[j];
+        tr.order[j] = t;
     }
-    if (rc != RC_OK)
-        t->f = NULL;
+    tr.at = 0;
+}
+
+static void switch_all(int arm)
+{
+    for (int i = 0; i < tr.n; i++) {
+        int to = arm < tr.member[i]->arms ? arm : 0;
+        if (tr.member[i]->arm != to || tr.counted)
+            (void)candidate_switch(tr.member[i], to);
+    }
+}
+
+/* The counted hook is out while the trial rests. */
+static void rest(void)
+{
+    struct candidate *c = tr.member[0];
+    c->counted = false;
+    (void)candidate_switch(c, 0);
+    c->counted = true;
+}
+
+static void window_open(void)
+{
+    if (tr.at == tr.order_count)
+        rest();
     else
-        live_count++;
-    return rc;
+        switch_all(tr.order[tr.at]);
+    for (int j = 0; j < CLOCKS; j++)
+        if (tr.used[j])
+            tr.ticks_before[j] = workclock_read(j);
+    tr.since = sys_clock_ns(THREAD_CPU);
 }
 
-static bool trial_covers(const struct trial *t, uint64_t pc)
+/* False: some clocks ticked too often and are out; the blocks so far are of no use. */
+static bool window_close(uint64_t now)
 {
-    const struct fragment *f = t->f;
-    if (pc >= f->start.v && pc < f->start.v + f->len)
-        return true;
-    for (int i = 0; i < f->text_count; i++)
-        if (pc >= f->text[i].start && pc < f->text[i].end)
-            return true;
-    return (pc >= t->h->native.v && pc < t->h->native.v + t->h->native_len) ||
-           (pc >= t->stub[0].v && pc < t->stub[0].v + STUB_MAX) || (pc >= t->stub[1].v && pc < t->stub[1].v + STUB_MAX);
+    uint64_t ticks[CLOCKS] = {0};
+    for (int j = 0; j < CLOCKS; j++)
+        if (tr.used[j])
+            ticks[j] = workclock_read(j) - tr.ticks_before[j];
+    if (!tr.counted && workclock_thin(ticks, now - tr.since))
+        return false;
+    fit_window(tr.windows, ticks, now - tr.since);
+    tr.window[tr.order[tr.at]][tr.blocks] = (int16_t)tr.windows++;
+    return true;
 }
 
-void trial_sample(uint64_t pc)
+static struct estimate arm_estimate(int arm, int fitted)
 {
-    for (int i = 0; i < trial_count; i++)
-        if (trials[i].f && trial_covers(&trials[i], pc)) {
-            trials[i].samples[trials[i].arm]++; /* text may be part of several */
+    int n = 0;
+    for (int b = 0; b < tr.blocks; b++)
+        if (tr.window[arm][b] >= 0) {
+            int32_t x = verdict_ln(fit_speed(tr.window[arm][b]), fit_speed(tr.window[0][b]));
+            tr.x[n++] = x > CLAMP ? CLAMP : x < -CLAMP ? -CLAMP : x;
         }
+    return verdict_estimate(tr.x, n, fitted);
 }
 
-/* Natural logarithm of num/den in units of 1/65536, for ratios within 2^-20 .. 2^20; no floating point here. */
-static int64_t log_ratio(uint64_t num, uint64_t den)
+static void decide(struct trial_result r, uint64_t now)
 {
-    int64_t log2 = 0;
-    while (num >= 2 * den)
-        den *= 2, log2 += 65536;
-    while (num < den)
-        num *= 2, log2 -= 65536;
-    uint64_t x = (num << 16) / den; /* 1 <= x/65536 < 2: one bit of the logarithm for each squaring */
-    for (int bit = 15; bit >= 0; bit--) {
-        x = x * x >> 16;
-        if (x >= 2u << 16) {
-            x >>= 1;
-            log2 += 1LL << bit;
-        }
-    }
-    return log2 * 45426 >> 16; /* ln 2 */
+    if (tr.counted)
+        rest();
+    else
+        switch_all(0); /* so that the thread soon is in its own code */
+    r.cpu_ns = now - tr.began;
+    r.counted = tr.counted;
+    tr.result = r;
+    tr.state = TRIAL_DECIDED;
 }
 
-static uint64_t square_root(uint64_t v)
+static void look(uint64_t now)
 {
-    uint64_t r = 0;
-    for (uint64_t bit = 1ULL << 31; bit; bit >>= 1)
-        if ((r + bit) * (r + bit) <= v)
-            r += bit;
-    return r;
-}
-
-/* Scales both down until their products fit. */
-static uint64_t shrink(uint64_t v, unsigned by) { return (v >> by) + 1; }
-
-/* RC_OK: kept; RC_SLOWER, RC_NEUTRAL: retired; RC_END_OF_TRACE: no verdict yet. *gain: ln(native/fragment) * 65536. */
-static rc_t trial_verdict(const struct trial *t, int64_t *gain)
-{
-    const uint64_t *s = t->samples, *n = entries[t - trials];
-    uint64_t total = s[0] + s[1];
-    bool late = total > MOST_SAMPLES || sys_clock_ns(2) - t->started_ns > MOST_NS;
-    if (s[0] < LEAST_SAMPLES || s[1] < LEAST_SAMPLES || !n[0] || !n[1])
-        return late ? RC_NEUTRAL : RC_END_OF_TRACE;
-    *gain = log_ratio(s[1], s[0]) - log_ratio(shrink(n[1], 8), shrink(n[0], 8));
-    /* standard error * 65536 = sqrt((1/a + 1/b) * 2^32) */
-    int64_t error = (int64_t)square_root((1ULL << 32) / s[0] + (1ULL << 32) / s[1]);
-    if (*gain > KEEP_Z * error)
-        return RC_OK;
-    if (*gain < -DROP_Z * error)
-        return RC_SLOWER;
-    return late ? RC_NEUTRAL : RC_END_OF_TRACE;
-}
-
-static void trial_log(const struct trial *t, rc_t verdict, int64_t gain)
-{
-    char line[240];
-    struct fmt f = fmt_on(line, sizeof line);
-    fmt_str(&f, "trial of fragment ");
-    fmt_dec(&f, t->f->id);
-    fmt_str(&f, verdict == RC_OK ? ": kept, " : verdict == RC_SLOWER ? ": slower, " : ": neutral, ");
-    fmt_str(&f, "gain ");
-    fmt_dec(&f, gain * 1000 / 65536);
-    fmt_str(&f, " per mille; samples ");
-    fmt_dec(&f, (int64_t)t->samples[ARM_FRAGMENT]);
-    fmt_char(&f, '/');
-    fmt_dec(&f, (int64_t)t->samples[ARM_NATIVE]);
-    fmt_str(&f, ", entries ");
-    fmt_dec(&f, (int64_t)entries[t - trials][ARM_FRAGMENT]);
-    fmt_char(&f, '/');
-    fmt_dec(&f, (int64_t)entries[t - trials][ARM_NATIVE]);
-    log_line(line);
-}
-
-static void block_penalize(struct app_pc head, rc_t why)
-{
-    struct block *b = block_find(head);
-    if (b) {
-        b->fragment = NULL;
-        b->declined = (uint8_t)why;
-    }
-}
-
-static void trial_end(struct trial *t, rc_t verdict)
-{
-    struct fragment *f = t->f;
-    f->entries = entries[t - trials][ARM_FRAGMENT];
-    t->f = NULL;
-    live_count--;
-    if (verdict == RC_OK && hook_retarget(t->h, f->entry) == RC_OK && fc_release(f) == RC_OK)
+    struct trial_result best = {.verdict = VERDICT_NEUTRAL};
+    bool open = false, late = now - tr.began > MOST_NS;
+    int fitted = fit_windows(tr.windows);
+    if (fit_spread() > MOST_SPREAD) { /* the clocks do not tell how much work was done */
+        if (tr.blocks >= PATIENCE)
+            decide((struct trial_result){.verdict = VERDICT_NEUTRAL, .no_clock = true}, now);
         return;
-    stats_declined(verdict == RC_OK ? RC_CODE_WRITE : verdict);
-    if (hook_clear(t->h) == RC_OK)
-        hook_release(t->h);
-    block_penalize(f->tag, verdict);
-    block_penalize(f->found_at, verdict);
-    (void)fc_retire(f);
-}
-
-static enum arm arm_choose(void)
-{
-    chance ^= chance << 13; /* xorshift64 (Marsaglia, 2003) */
-    chance ^= chance >> 7;
-    chance ^= chance << 17;
-    return chance >> 63 ? ARM_NATIVE : ARM_FRAGMENT;
-}
-
-void trial_tick(void)
-{
-    bool alone = adopt_alone();
-    for (int i = 0; i < trial_count; i++) {
-        struct trial *t = &trials[i];
-        if (!t->f)
-            continue;
-        int64_t gain = 0;
-        rc_t verdict = trial_verdict(t, &gain);
-        if (verdict != RC_END_OF_TRACE && alone) {
-            if (log_wants(1))
-                trial_log(t, verdict, gain);
-            trial_end(t, verdict);
-            continue;
-        }
-        t->arm = (uint8_t)(alone ? arm_choose() : ARM_NATIVE); /* not alone: nothing more is proven, so nothing more is risked */
-        (void)hook_retarget(t->h, t->stub[t->arm]);
     }
+    for (int arm = 1; arm < tr.arms; arm++) {
+        if (tr.dropped >> arm & 1)
+            continue;
+        struct estimate e = arm_estimate(arm, fitted);
+        enum verdict v = e.error == INT32_MAX ? VERDICT_NONE : verdict_of(e);
+        if (v == VERDICT_NONE && (late || tr.blocks >= VERDICT_MOST_BLOCKS))
+            v = VERDICT_NEUTRAL;
+        if (v == VERDICT_SLOWER || v == VERDICT_NEUTRAL)
+            tr.dropped |= 1 << arm;
+        if (best.gain.n == 0 || (e.mean > best.gain.mean && e.error != INT32_MAX))
+            best.gain = e, best.arm = arm, best.verdict = v;
+        open |= v == VERDICT_NONE;
+    }
+    if (best.verdict != VERDICT_FASTER && open)
+        return;
+    decide(best, now);
+}
+
+static void blocks_clear(void)
+{
+    tr.dropped = tr.blocks = tr.windows = 0;
+    for (int arm = 0; arm < CANDIDATE_ARMS; arm++)
+        for (int b = 0; b < VERDICT_MOST_BLOCKS; b++)
+            tr.window[arm][b] = -1;
+    order_shuffle();
+}
+
+static void start_again(uint64_t now)
+{
+    blocks_clear();
+    if (++tr.starts > MOST_STARTS || workclock_live() == 0)
+        decide((struct trial_result){.verdict = VERDICT_NEUTRAL, .no_clock = true}, now);
+}
+
+static void block_end(uint64_t now)
+{
+    tr.blocks++;
+    if (verdict_due(tr.blocks) || now - tr.began > MOST_NS)
+        look(now);
+    order_shuffle();
+}
+
+enum trial_state trial_tick(uint64_t now, bool alone, uint64_t *wait)
+{
+    *wait = tr.window_ns;
+    if (tr.state != TRIAL_RUNS)
+        return tr.state;
+    if (!alone) { /* TRL-3 */
+        decide((struct trial_result){.verdict = VERDICT_NEUTRAL}, now);
+        return tr.state;
+    }
+    bool rested = tr.at == tr.order_count;
+    if (!rested && !window_close(now))
+        start_again(now);
+    else if (!rested)
+        tr.at++;
+    if (tr.state != TRIAL_RUNS)
+        return tr.state;
+    if (rested || (tr.at == tr.order_count && !tr.counted))
+        block_end(now);
+    if (tr.state == TRIAL_RUNS) {
+        window_open();
+        uint64_t toggle = (tr.since - now) * TOGGLE_SHARE;
+        tr.window_ns = toggle > WINDOW_NS ? toggle : WINDOW_NS;
+        tr.window_ns += tr.window_ns / 8 * random_below(8); /* out of step with whatever the program does */
+        *wait = tr.at == tr.order_count ? REST_WINDOWS * tr.window_ns : tr.window_ns;
+    }
+    return tr.state;
+}
+
+static rc_t clocks_get(struct candidate *const *members, int n)
+{
+    mem_zero(tr.used, sizeof tr.used);
+    struct fragment *own[TRIAL_MEMBERS * (CANDIDATE_ARMS - 1)];
+    int count = 0;
+    for (int i = 0; i < n; i++)
+        for (int arm = 1; arm < members[i]->arms; arm++)
+            own[count++] = members[i]->variant[arm];
+    int clocks = workclock_choose(own, count);
+    for (int j = 0; j < clocks; j++)
+        tr.used[j] = true;
+    tr.counted = clocks == 0;
+    if (clocks)
+        return RC_OK;
+    if (n != 1 || !members[0]->variant[1]->loop || !members[0]->site.len || members[0]->arms != 2)
+        return RC_NO_CLOCK;
+    TRY(candidate_count(members[0], true));
+    tr.used[WORKCLOCK_HEAD] = true;
+    return RC_OK;
+}
+
+rc_t trial_begin(struct candidate *const *members, int n)
+{
+    TRY(clocks_get(members, n));
+    tr.chance = tr.chance ? tr.chance : sys_tsc() | 1;
+    tr.n = n;
+    tr.arms = 2;
+    tr.starts = 0;
+    for (int i = 0; i < n; i++) {
+        tr.member[i] = members[i];
+        tr.arms = members[i]->arms > tr.arms ? members[i]->arms : tr.arms;
+    }
+    tr.began = sys_clock_ns(THREAD_CPU);
+    tr.window_ns = WINDOW_NS;
+    tr.state = TRIAL_RUNS;
+    blocks_clear();
+    window_open();
+    return RC_OK;
+}
+
+struct trial_result trial_end(void)
+{
+    if (tr.counted) {
+        rest();
+        (void)candidate_count(tr.member[0], false);
+    } else {
+        switch_all(0);
+    }
+    uint64_t mask = sys_signals_set(~0ULL);
+    workclock_stop();
+    (void)sys_signals_set(mask);
+    tr.state = TRIAL_IDLE;
+    return tr.result;
 }
 
 void trial_forget(void)
 {
-    for (int i = 0; i < trial_count; i++)
-        trials[i].f = NULL;
-    trial_count = live_count = 0;
+    tr.state = TRIAL_IDLE;
+    workclock_forget();
 }

@@ -1,44 +1,47 @@
-/* The trial: every fragment must prove that it is faster than the code it replaces.
+/* The trial: fragments must prove that they are faster than the code they replace.
  *
- *     hook --> gate --> [cell] --> count stub A --> fragment             (its back edge leads to the hook again)
- *                              \-> count stub B --> displaced instruction --> the program's own code
+ *   block:   | native | fragment |        one window for each arm, in random order; a window lasts some milliseconds of
+ *            | fragment | native |        CPU time. Native means that the text is the program's own, byte for byte.
  *
- * A tick decides by chance which arm the next window uses. Both arms pass the hook, the gate and a stub once for each
- * entry, or iteration of a loop, so both pay the same for being measured. An arm's cost is the CPU samples
- * in the fragment, its stubs and the text it was made from, divided by entries.
+ * A window's cost is its CPU time divided by the ticks of a work clock (workclock.h), so what is compared is the speed of the
+ * whole thread on the same work: what a fragment does to the rest of the program counts, and the gain is the
+ * program's. Statistics: verdict.h.
  *
- *   verdict   when                                                         then
- *   kept      faster, KEEP_Z standard errors                               hook leads to the fragment, links are made
- *   slower    slower, DROP_Z standard errors                               unhooked and retired; the head is declined
- *   neutral   neither after MOST_SAMPLES samples or MOST_NS of CPU time    the same
+ * A loop outside of which nothing runs has no clock: its iterations are counted instead. Its hook then leads through a
+ * counting stub on both arms, each iteration passes the hook, and windows are followed by a rest.
  *
- * Samples are counts, so the logarithm of the ratio of two rates has variance 1/a + 1/b. The test is
- * looked at after every window; KEEP_Z is high to make up for that.
+ *   TRL-1  between trials, and for what they rest, the arm is native.
+ *   TRL-2  what is not shown to be faster is never kept.
+ *   TRL-3  while the process has more than one thread no window runs.
  *
- *   TRL-1  a fragment on trial is entered through its hook only.
- *   TRL-2  all samples since an arm was chosen are counted for it before the next is chosen.
- *   TRL-3  no two trials share text.
- *
- * Unfinished: windows follow each other without a rest, so a fragment that stays neutral costs its stub's time until
- * its deadline; the setting is off. */
+ * Lock held. One trial at a time; it may be of many candidates together. */
 #ifndef REHEAT_TRIAL_H
 #define REHEAT_TRIAL_H
 
-#include "fragcache/cache.h"
-#include "fragcache/hook.h"
+#include "runtime/candidate.h"
+#include "runtime/verdict.h"
 
-/* Starts the trial of a fragment that was emitted held; `site` is where its hook goes. */
-rc_t trial_begin(struct fragment *f, struct hook *h, const struct site *site);
-/* Counts a sample for the trial whose fragment or text holds pc, if any. */
-void trial_sample(uint64_t pc);
-/* After the samples were drained: judges, and chooses the next window's arms. Signals blocked, lock held. */
-void trial_tick(void);
-/* Everything is withdrawn: forgets all trials. */
+#define TRIAL_MEMBERS 64
+
+enum trial_state { TRIAL_IDLE, TRIAL_RUNS, TRIAL_DECIDED };
+
+struct trial_result {
+    enum verdict verdict;
+    int arm; /* of VERDICT_FASTER */
+    struct estimate gain; /* of the whole thread: ln(native / arm) */
+    uint64_t cpu_ns; /* it took */
+    bool no_clock; /* there was nothing steady to compare with */
+    bool counted; /* iterations, for want of another clock */
+};
+
+/* Begins with n candidates, all on arm 0; those with fewer variants than others stay native in the arms they lack.
+ * `samples` of them all. RC_NO_SAMPLING: there is no work clock. Outside signal handlers. */
+rc_t trial_begin(struct candidate *const *members, int n);
+/* At a CPU-time signal, `now` the thread's CPU time: closes the window, opens the next. *wait: nanoseconds to the next. */
+enum trial_state trial_tick(uint64_t now, bool alone, uint64_t *wait);
+/* A decided trial's result; the trial is over, all arms native. */
+struct trial_result trial_end(void);
+/* Everything was withdrawn. */
 void trial_forget(void);
-bool trial_any(void);
-/* Text of [start, end) belongs to a trial; another one there would disturb both. */
-bool trial_overlaps(uint64_t start, uint64_t end);
-/* No further trial can begin now. */
-bool trial_full(void);
 
 #endif

@@ -1,7 +1,10 @@
 #!/bin/bash
 # Installs the Debian packages that a group of make targets needs; silent when nothing is missing.
 #
-#   scripts/deps.sh [--list] [build|test|bench|lint|all]...      default: build
+#   scripts/deps.sh [--list] [build|test|more|bench|lint|all]...      default: build
+#
+# `more` is what tests/e2e/more.sh can use beyond `test`. It is apart because its servers are started by the package
+# manager where there is systemd; what is missing there is skipped.
 #
 # As root it installs. Otherwise it prints the command to run and exits 1.
 set -euo pipefail
@@ -11,11 +14,12 @@ packages_of() {
         build) echo gcc libc6-dev make libzydis-dev libelf-dev libcmocka-dev pkg-config ;;
         test) echo gcc g++ csmith libcsmith-dev bzip2 gzip xz-utils zstd p7zip-full lua5.4 perl sqlite3 gawk \
             python3-minimal python3 ;;
+        more) echo git openssl mawk procps nodejs clang redis-server nginx-light apache2-utils ;;
         bench) echo qemu-user valgrind ;;
         lint) echo clang-tidy cppcheck shellcheck clang-format ;;
         all) packages_of build; packages_of test; packages_of bench; packages_of lint ;;
         *)
-            echo "deps.sh: unknown group '$1' (build, test, bench, lint, all)" >&2
+            echo "deps.sh: unknown group '$1' (build, test, more, bench, lint, all)" >&2
             return 2
             ;;
     esac

@@ -250,6 +250,20 @@ void asm_push_mem(struct asm_buf *a, uint64_t constant_at)
     rel32(a, constant_at);
 }
 
+void asm_push_imm32(struct asm_buf *a, int32_t v)
+{
+    byte(a, 0x68); /* 68 id: push simm32 */
+    u32(a, (uint32_t)v);
+}
+
+void asm_cmp_const(struct asm_buf *a, unsigned reg, uint64_t constant_at)
+{
+    byte(a, rex(1, reg, 0, 0)); /* REX.W 3b /r [rip+d]: cmp r64, m64 */
+    byte(a, 0x3b);
+    byte(a, 0x05u | (reg & 7) << 3);
+    rel32(a, constant_at);
+}
+
 void asm_pushfq(struct asm_buf *a) { byte(a, 0x9c); } /* 9c: pushfq */
 void asm_popfq(struct asm_buf *a) { byte(a, 0x9d); } /* 9d: popfq */
 void asm_cld(struct asm_buf *a) { byte(a, 0xfc); } /* fc: cld */

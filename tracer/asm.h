@@ -50,6 +50,8 @@ void asm_lea(struct asm_buf *a, unsigned to, unsigned base, int32_t disp); /* le
 void asm_lea_sum(struct asm_buf *a, unsigned to, unsigned base, unsigned index); /* lea to, [base+index] */
 void asm_movzx16(struct asm_buf *a, unsigned to, unsigned from); /* movzx to32, from16 */
 void asm_push_mem(struct asm_buf *a, uint64_t constant_at); /* push qword [rip+d], 6 bytes */
+void asm_push_imm32(struct asm_buf *a, int32_t v); /* push v, sign-extended; 5 bytes */
+void asm_cmp_const(struct asm_buf *a, unsigned reg, uint64_t constant_at); /* cmp reg, [rip+d], 7 bytes; changes flags */
 
 void asm_pushfq(struct asm_buf *a);
 void asm_pop_mem(struct asm_buf *a, unsigned base, int32_t disp); /* pop qword [base+disp] */
@@ -67,10 +69,21 @@ void asm_test_eax(struct asm_buf *a, uint32_t mask);
 /* mov to, <the memory or register operand of an indirect jmp or call>. The operand must not be rip-relative
  * and, where it uses rsp, rsp must have its native value. False when it cannot be expressed. */
 bool asm_load_branch_operand(struct asm_buf *a, unsigned to, const struct insn *branch);
+/* cmp reg, <the operand>; changes flags. A ret's operand is [rsp]. False when it cannot be expressed in one
+ * instruction. */
+bool asm_cmp_branch_operand(struct asm_buf *a, unsigned reg, const struct insn *branch);
+/* cmp qword <the operand>, v sign-extended; changes flags. False as above. */
+bool asm_cmp_branch_operand_imm(struct asm_buf *a, const struct insn *branch, int32_t v);
+/* The register that is the operand of an indirect jmp or call; R_NONE: it is in memory, or branch is a ret. */
+unsigned asm_branch_register(const struct insn *branch);
 
 /* Copies an instruction that lies at in->pc to here. A rip-relative operand is redirected; one out of reach
  * goes through a scratch register spilled in fs:[spill]. RC_NO_SCRATCH when there is none. Writes the number
  * of instructions emitted to *count. */
 rc_t asm_copy_insn(struct asm_buf *a, const struct insn *in, int32_t spill, unsigned *count);
+/* The scratch register of a copy that goes through one. Such a copy begins with asm_store_slot, ends with
+ * asm_load_slot, and only its third instruction, the one that was copied, has an effect. */
+unsigned asm_copy_scratch(const struct insn *in);
+#define ASM_SLOT_BYTES 9u /* asm_store_slot, asm_load_slot */
 
 #endif

@@ -82,38 +82,91 @@ rc_t asm_copy_insn(struct asm_buf *a, const struct insn *in, int32_t spill, unsi
     return copy_far(a, in, spill, count);
 }
 
-bool asm_load_branch_operand(struct asm_buf *a, unsigned to, const struct insn *in)
+unsigned asm_copy_scratch(const struct insn *in) { return scratch_find(in); }
+
+/* Where the opcode ff of an indirect jmp or call lies, and its REX.X and B. NO_OPCODE: it is something else. */
+#define NO_OPCODE 0xffu
+static unsigned branch_opcode(const struct insn *in, uint8_t *rex)
 {
     unsigned at = legacy_prefixes(in);
-    uint8_t rex = 0x48;
+    *rex = 0x48;
     if ((in->bytes[at] & 0xf0) == 0x40)
-        rex |= in->bytes[at++] & 3; /* X and B of the operand */
-    if (in->bytes[at] != 0xff || in->modrm_at != at + 1u)
+        *rex |= in->bytes[at++] & 3;
+    return in->bytes[at] == 0xff && in->modrm_at == at + 1u ? at : NO_OPCODE;
+}
+
+/* The prefixes that change the operand's address: a segment base, and 32-bit addresses. notrack and bnd do not. */
+static unsigned address_prefixes(const struct insn *in, uint8_t *out)
+{
+    unsigned n = 0, end = legacy_prefixes(in);
+    for (unsigned i = 0; i < end; i++)
+        if (in->bytes[i] == 0x64 || in->bytes[i] == 0x65 || in->bytes[i] == 0x67)
+            out[n++] = in->bytes[i];
+    return n;
+}
+
+static bool reaches_operand(const struct asm_buf *a, const struct insn *in)
+{
+    int64_t disp = (int64_t)(in->target - (a->origin + a->len + in->len));
+    return disp == (int32_t)disp;
+}
+
+/* REX.W opcode /reg with the operand of an indirect jmp or call, and an immediate of imm_len bytes. */
+static bool with_branch_operand(struct asm_buf *a, uint8_t opcode, unsigned reg, const struct insn *in, int32_t imm,
+                                unsigned imm_len)
+{
+    struct insn out = *in; /* as an instruction of its own, to be redirected like any other */
+    uint8_t rex;
+    unsigned at = branch_opcode(in, &rex), tail = in->len - in->modrm_at - 1u, count;
+    unsigned n = address_prefixes(in, out.bytes);
+    if (at == NO_OPCODE || (n && in->rip_relative) || n + 3 + tail + imm_len > INSN_MAX_BYTES)
         return false;
-    for (unsigned i = 0; i < at; i++)
-        if (in->bytes[i] == 0x64 || in->bytes[i] == 0x65) { /* a segment base counts; notrack and bnd do not */
-            if (in->rip_relative)
-                return false;
-            asm_bytes(a, &in->bytes[i], 1);
-        }
-    uint8_t head[3] = {(uint8_t)(rex | (to >> 3) << 2), 0x8b, /* REX.W 8b /r: mov r64, r/m64 */
-                       (uint8_t)((in->bytes[in->modrm_at] & 0xc7) | (to & 7) << 3)};
-    if (in->rip_relative) {
-        struct insn load = *in; /* as an instruction of its own, to be redirected like any other */
-        mem_copy(load.bytes, head, 3);
-        mem_copy(load.bytes + 3, in->bytes + in->disp_at, 4);
-        load.len = 7;
-        load.modrm_at = 2;
-        load.disp_at = 3;
-        int64_t disp = (int64_t)(in->target - (a->origin + a->len + load.len));
-        unsigned count;
-        if (disp == (int32_t)disp)
-            return asm_copy_insn(a, &load, 0, &count) == RC_OK;
-        asm_mov_imm64(a, to, in->target);
-        asm_load(a, to, to, 0);
+    out.bytes[n++] = (uint8_t)(rex | (reg >> 3) << 2);
+    out.bytes[n++] = opcode;
+    out.modrm_at = (uint8_t)n;
+    out.disp_at = (uint8_t)(n + 1);
+    out.bytes[n++] = (uint8_t)((in->bytes[in->modrm_at] & 0xc7) | (reg & 7) << 3);
+    mem_copy(out.bytes + n, in->bytes + in->modrm_at + 1, tail);
+    mem_copy(out.bytes + n + tail, &imm, imm_len);
+    out.len = (uint8_t)(n + tail + imm_len);
+    if (in->rip_relative && !reaches_operand(a, &out))
+        return false;
+    return asm_copy_insn(a, &out, 0, &count) == RC_OK;
+}
+
+bool asm_load_branch_operand(struct asm_buf *a, unsigned to, const struct insn *in)
+{
+    uint8_t rex, prefixes[INSN_MAX_BYTES];
+    if (with_branch_operand(a, 0x8b, to, in, 0, 0)) /* REX.W 8b /r: mov r64, r/m64 */
         return true;
-    }
-    asm_bytes(a, head, 3);
-    asm_bytes(a, in->bytes + in->modrm_at + 1, in->len - in->modrm_at - 1u);
+    if (!in->rip_relative || branch_opcode(in, &rex) == NO_OPCODE || address_prefixes(in, prefixes))
+        return false;
+    asm_mov_imm64(a, to, in->target);
+    asm_load(a, to, to, 0);
     return true;
+}
+
+/* What a ret reads, as if it were jmp [rsp]. */
+static const struct insn jmp_top = {.bytes = {0xff, 0x24, 0x24}, .len = 3, .modrm_at = 1};
+
+bool asm_cmp_branch_operand(struct asm_buf *a, unsigned reg, const struct insn *in)
+{
+    if (in->kind == IK_RET)
+        in = &jmp_top;
+    return with_branch_operand(a, 0x3b, reg, in, 0, 0); /* REX.W 3b /r: cmp r64, r/m64 */
+}
+
+bool asm_cmp_branch_operand_imm(struct asm_buf *a, const struct insn *in, int32_t v)
+{
+    if (in->kind == IK_RET)
+        in = &jmp_top;
+    return with_branch_operand(a, 0x81, 7, in, v, 4); /* REX.W 81 /7 id: cmp r/m64, simm32 */
+}
+
+unsigned asm_branch_register(const struct insn *in)
+{
+    uint8_t rex;
+    if (in->kind == IK_RET || branch_opcode(in, &rex) == NO_OPCODE || in->bytes[in->modrm_at] < 0xc0)
+        return R_NONE;
+    return (in->bytes[in->modrm_at] & 7u) | (rex & 1u) << 3;
 }

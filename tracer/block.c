@@ -1,5 +1,6 @@
 #include "tracer/block.h"
 
+#include "runtime/base/context.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "tracer/asm.h"
@@ -78,8 +79,8 @@ void block_each(void (*fn)(struct block *))
 
 struct block_stats block_stats_get(void) { return stats; }
 
-/* slots.target = operand, with rcx kept. */
-static bool emit_indirect(struct asm_buf *a, const struct insn *t)
+/* slots.target = operand, with rcx kept. *effect: where what else the branch does begins. */
+static bool emit_indirect(struct asm_buf *a, const struct insn *t, size_t *effect)
 {
     asm_store_slot(a, SLOT(spill0), R_RCX);
     if (t->kind == IK_RET)
@@ -88,6 +89,7 @@ static bool emit_indirect(struct asm_buf *a, const struct insn *t)
         return false;
     asm_store_slot(a, SLOT(target), R_RCX);
     asm_load_slot(a, R_RCX, SLOT(spill0));
+    *effect = a->len;
     if (t->kind == IK_RET)
         asm_lea(a, R_RSP, R_RSP, 8 + t->imm);
     return true;
@@ -163,6 +165,16 @@ rc_t block_thread_code(const struct block *b, const struct cpu_ctx *child, struc
     return code_commit();
 }
 
+static rc_t block_keep_steps(struct block *b, const struct block_step *steps, int n)
+{
+    struct block_step *kept = arena_alloc(&arena, sizeof *kept * (size_t)(n + 1));
+    if (!kept)
+        return RC_NO_MEMORY;
+    b->steps = mem_copy(kept, steps, sizeof *kept * (size_t)n);
+    b->step_count = (uint16_t)n;
+    return RC_OK;
+}
+
 static rc_t emit_block(struct block *b, const struct insn *in, int n, struct code_region *r)
 {
     uint8_t buf[MAX_CODE];
@@ -170,12 +182,17 @@ static rc_t emit_block(struct block *b, const struct insn *in, int n, struct cod
     const struct insn *t = insn_ends_block(&in[n - 1]) ? &in[n - 1] : NULL;
     int body = t ? n - 1 : n;
     struct pending_push push = {0};
+    struct block_step steps[MAX_INSNS];
     for (int i = 0; i < body; i++) {
         unsigned count;
+        size_t at = a.len;
         TRY(asm_copy_insn(&a, &in[i], SLOT(spill0), &count));
+        steps[i] = (struct block_step){in[i].len, (uint8_t)(a.len - at),
+                                       (uint8_t)(count > 1 ? asm_copy_scratch(&in[i]) : R_NONE)};
     }
+    size_t branch = a.len, effect = a.len;
     if (t && (t->kind == IK_RET || t->kind == IK_JMP_IND || t->kind == IK_CALL_IND))
-        if (!emit_indirect(&a, t))
+        if (!emit_indirect(&a, t, &effect))
             return RC_UNSUPPORTED;
     if (t && (t->kind == IK_CALL || t->kind == IK_CALL_IND))
         emit_push_return(&a, &push);
@@ -185,6 +202,9 @@ static rc_t emit_block(struct block *b, const struct insn *in, int n, struct cod
     }
     if (a.len == 0)
         return RC_OK; /* only a direct branch: nothing to execute */
+    b->effect_at = (uint16_t)(effect - branch);
+    b->done_at = (uint16_t)(a.len - branch);
+    TRY(block_keep_steps(b, steps, body));
     emit_leave(&a, r);
     emit_constants(&a, &push, b->next);
     b->code = cache_pc(a.origin);
@@ -346,6 +366,62 @@ static rc_t batch_make(struct app_pc pc, struct block **out)
                 TRY(block_make(app_pc(to[i]), &range, &batch[n++]));
     }
     return code_commit();
+}
+
+#define LEAVE_BYTES 17u /* mov dword fs:[exit_id], 0; jmp leave */
+
+/* In the branch that ends b, `offset` behind its steps' copies; pc is the branch's own. */
+static uint64_t branch_recover(const struct block *b, uint64_t pc, unsigned offset, uint64_t gpr[16],
+                               const struct tls_slots *slots)
+{
+    bool done = offset >= b->done_at;
+    switch ((enum insn_kind)b->kind) {
+    case IK_RET:
+    case IK_JMP_IND:
+    case IK_CALL_IND:
+        if (offset && offset < b->effect_at)
+            gpr[R_RCX] = slots->spill0;
+        return done && b->kind != IK_JMP_IND ? slots->target : pc;
+    case IK_CALL: return done ? b->target : pc;
+    case IK_SYSCALL:
+        if (!offset)
+            return pc;
+        gpr[R_RCX] = b->next.v;
+        return b->next.v;
+    default: return pc; /* computed in C, not yet */
+    }
+}
+
+static bool copy_recover(const struct block *b, uint64_t pc, uint64_t gpr[16], const struct tls_slots *slots,
+                         struct app_pc *native)
+{
+    uint64_t at = b->code.v, app = b->pc.v;
+    for (int i = 0; i < b->step_count; i++) {
+        const struct block_step *s = &b->steps[i];
+        uint64_t offset = pc - at;
+        if (offset < s->copy_len) {
+            bool reloads = s->scratch != R_NONE && offset == s->copy_len - ASM_SLOT_BYTES;
+            if (s->scratch != R_NONE && offset)
+                gpr[s->scratch] = slots->spill0;
+            *native = app_pc(reloads ? app + s->len : app);
+            return true;
+        }
+        at += s->copy_len;
+        app += s->len;
+    }
+    if (pc - at >= b->done_at + LEAVE_BYTES)
+        return false;
+    *native = app_pc(branch_recover(b, app, (unsigned)(pc - at), gpr, slots));
+    return true;
+}
+
+bool block_recover(uint64_t pc, uint64_t gpr[16], const struct tls_slots *slots, struct app_pc *native)
+{
+    for (uint32_t i = 0; i < bucket_count; i++)
+        for (const struct block *b = buckets[i]; b; b = b->chain)
+            if (b->code.v && pc - b->code.v < MAX_CODE && copy_recover(b, pc, gpr, slots, native))
+                return true;
+    return false;
 }
 
 struct batch {

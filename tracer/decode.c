@@ -86,6 +86,29 @@ static uint8_t gpr_of(ZydisRegister r)
     return R_NONE;
 }
 
+/* May leave the destination as it was: bsf and bsr of zero, also under the names that newer CPUs give the same bytes; a
+ * selector that is not valid; shadow stacks that are off. */
+static bool may_keep(ZydisMnemonic m)
+{
+    switch (m) {
+    case ZYDIS_MNEMONIC_BSF:
+    case ZYDIS_MNEMONIC_BSR:
+    case ZYDIS_MNEMONIC_TZCNT:
+    case ZYDIS_MNEMONIC_LZCNT:
+    case ZYDIS_MNEMONIC_LAR:
+    case ZYDIS_MNEMONIC_LSL:
+    case ZYDIS_MNEMONIC_RDSSPD:
+    case ZYDIS_MNEMONIC_RDSSPQ: return true;
+    default: return false;
+    }
+}
+
+/* Zydis names rsi and rdi of a string instruction as addresses, but not always as registers that move on. */
+static bool is_string(ZydisInstructionCategory c)
+{
+    return c == ZYDIS_CATEGORY_STRINGOP || c == ZYDIS_CATEGORY_IOSTRINGOP;
+}
+
 static void note_registers(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
 {
     for (int i = 0; i < zi->operand_count; i++) {
@@ -98,14 +121,27 @@ static void note_registers(struct insn *in, const ZydisDecodedInstruction *zi, c
                 in->gpr_read |= (uint16_t)(1u << index);
             if (op->mem.type != ZYDIS_MEMOP_TYPE_AGEN && (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
                 in->stores = true;
+            if (op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN)
+                in->mem_implied = true;
+            if (is_string(zi->meta.category) && base < R_NONE) {
+                in->gpr_data |= (uint16_t)(1u << base);
+                in->gpr_written |= (uint16_t)(1u << base);
+            }
         } else if (op->type == ZYDIS_OPERAND_TYPE_REGISTER) {
             uint8_t r = gpr_of(op->reg.value);
             if (r >= R_NONE)
                 continue;
-            if (op->actions & (ZYDIS_OPERAND_ACTION_MASK_READ | ZYDIS_OPERAND_ACTION_CONDWRITE))
-                in->gpr_read |= (uint16_t)(1u << r); /* a write that may not happen keeps the old value */
+            uint16_t bit = (uint16_t)(1u << r);
+            if (op->actions & (ZYDIS_OPERAND_ACTION_MASK_READ | ZYDIS_OPERAND_ACTION_CONDWRITE)) {
+                in->gpr_read |= bit; /* a write that may not happen keeps the old value */
+                in->gpr_data |= bit;
+            }
             if (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
-                in->gpr_written |= (uint16_t)(1u << r);
+                in->gpr_written |= bit;
+            if ((op->actions & ZYDIS_OPERAND_ACTION_WRITE) && op->size >= 32 && !may_keep(zi->mnemonic)) {
+                in->gpr_full |= bit;
+                in->gpr_zx |= op->size == 32 ? bit : 0;
+            }
         }
     }
 }
@@ -129,12 +165,19 @@ static void note_memory(struct insn *in, const ZydisDecodedInstruction *zi, cons
         in->mem_index = gpr_of(op->mem.index);
         in->mem_scale = op->mem.scale;
         in->mem_disp = (int32_t)op->mem.disp.value;
+        in->mem_narrow = zi->address_width != 64;
         if (op->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
             continue; /* lea: an address, no access */
         in->mem_read |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0;
         in->mem_write |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
         in->mem_bytes = op->size / 8;
-        if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB || op->mem.type == ZYDIS_MEMOP_TYPE_MIB || is_bit_string(zi, ops))
+        in->seg = op->mem.segment == ZYDIS_REGISTER_FS   ? SEG_FS
+                  : op->mem.segment == ZYDIS_REGISTER_GS ? SEG_GS
+                                                         : SEG_FLAT;
+        bool far_disp = op->mem.disp.value != in->mem_disp; /* mov al, [moffs64] */
+        bool state_area = op->size > 64 * 8; /* xsave and the like: how much is the CPU's business */
+        if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB || op->mem.type == ZYDIS_MEMOP_TYPE_MIB || is_bit_string(zi, ops) ||
+            far_disp || state_area)
             in->mem_bytes = 0;
     }
 }
@@ -297,15 +340,143 @@ static void insn_outline(struct insn *in, const ZydisDecodedInstruction *zi)
     }
 }
 
+/* Flags that are set to something defined on every run. A count of zero leaves them, and what the manuals leave
+ * undefined may be left as it was too; only AF after a logical operation is known to be cleared by every CPU. */
+static uint16_t flags_killed(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+    const ZydisAccessedFlags *f = zi->cpu_flags;
+    unsigned killed = (f->modified | f->set_0 | f->set_1) & ~f->undefined;
+    switch (zi->mnemonic) {
+    case ZYDIS_MNEMONIC_AND:
+    case ZYDIS_MNEMONIC_OR:
+    case ZYDIS_MNEMONIC_XOR:
+    case ZYDIS_MNEMONIC_TEST: killed |= FL_AF; break;
+    case ZYDIS_MNEMONIC_TZCNT:
+    case ZYDIS_MNEMONIC_LZCNT: killed &= FL_ZF; break;
+    case ZYDIS_MNEMONIC_SHL:
+    case ZYDIS_MNEMONIC_SHR:
+    case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_ROL:
+    case ZYDIS_MNEMONIC_ROR:
+    case ZYDIS_MNEMONIC_RCL:
+    case ZYDIS_MNEMONIC_RCR:
+    case ZYDIS_MNEMONIC_SHLD:
+    case ZYDIS_MNEMONIC_SHRD: {
+        bool wide = zi->mnemonic == ZYDIS_MNEMONIC_SHLD || zi->mnemonic == ZYDIS_MNEMONIC_SHRD;
+        const ZydisDecodedOperand *count = &ops[wide ? 2 : 1];
+        if (count->type != ZYDIS_OPERAND_TYPE_IMMEDIATE || !(count->imm.value.u & 31))
+            return 0;
+        break;
+    }
+    default: break;
+    }
+    for (int i = 0; i < zi->operand_count; i++)
+        if (ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER && ops[i].reg.value == ZYDIS_REGISTER_RFLAGS &&
+            (ops[i].actions & ZYDIS_OPERAND_ACTION_WRITE))
+            return (uint16_t)(killed & (FL_STATUS | FL_DF));
+    return 0;
+}
+
+static bool orders_memory(const ZydisDecodedInstruction *zi, const struct insn *in)
+{
+    if (zi->attributes & ZYDIS_ATTRIB_HAS_LOCK)
+        return true;
+    switch (zi->mnemonic) {
+    case ZYDIS_MNEMONIC_XCHG: return in->mem_write;
+    case ZYDIS_MNEMONIC_MFENCE:
+    case ZYDIS_MNEMONIC_LFENCE:
+    case ZYDIS_MNEMONIC_SFENCE:
+    case ZYDIS_MNEMONIC_SERIALIZE:
+    case ZYDIS_MNEMONIC_CPUID:
+    case ZYDIS_MNEMONIC_RDTSCP:
+    case ZYDIS_MNEMONIC_PAUSE:
+    case ZYDIS_MNEMONIC_UMWAIT:
+    case ZYDIS_MNEMONIC_TPAUSE:
+    case ZYDIS_MNEMONIC_WRPKRU:
+    case ZYDIS_MNEMONIC_XEND: return true;
+    default: return false;
+    }
+}
+
+static enum insn_act act_of(ZydisMnemonic m)
+{
+    switch (m) {
+    case ZYDIS_MNEMONIC_NOP:
+    case ZYDIS_MNEMONIC_ENDBR64: return ACT_NOP;
+    case ZYDIS_MNEMONIC_MOV: return ACT_MOV;
+    case ZYDIS_MNEMONIC_MOVZX: return ACT_MOVZX;
+    case ZYDIS_MNEMONIC_MOVSX:
+    case ZYDIS_MNEMONIC_MOVSXD:
+    case ZYDIS_MNEMONIC_CWDE:
+    case ZYDIS_MNEMONIC_CDQE: return ACT_MOVSX;
+    case ZYDIS_MNEMONIC_LEA: return ACT_LEA;
+    case ZYDIS_MNEMONIC_ADD: return ACT_ADD;
+    case ZYDIS_MNEMONIC_SUB: return ACT_SUB;
+    case ZYDIS_MNEMONIC_AND: return ACT_AND;
+    case ZYDIS_MNEMONIC_OR: return ACT_OR;
+    case ZYDIS_MNEMONIC_XOR: return ACT_XOR;
+    case ZYDIS_MNEMONIC_CMP: return ACT_CMP;
+    case ZYDIS_MNEMONIC_TEST: return ACT_TEST;
+    case ZYDIS_MNEMONIC_INC: return ACT_INC;
+    case ZYDIS_MNEMONIC_DEC: return ACT_DEC;
+    case ZYDIS_MNEMONIC_PUSH: return ACT_PUSH;
+    case ZYDIS_MNEMONIC_POP: return ACT_POP;
+    case ZYDIS_MNEMONIC_XCHG: return ACT_XCHG;
+    default: return ACT_OTHER;
+    }
+}
+
+/* False for an operand that is none of the three kinds: segment, control and debug registers. */
+static bool note_operand(struct insn *in, struct operand *to, const ZydisDecodedOperand *op)
+{
+    to->bytes = (uint8_t)(op->size / 8);
+    switch (op->type) {
+    case ZYDIS_OPERAND_TYPE_REGISTER:
+        to->kind = OPERAND_GPR;
+        to->reg = gpr_of(op->reg.value);
+        to->high = op->reg.value >= ZYDIS_REGISTER_AH && op->reg.value <= ZYDIS_REGISTER_BH;
+        return to->reg < R_NONE;
+    case ZYDIS_OPERAND_TYPE_MEMORY: to->kind = OPERAND_MEM; return true;
+    case ZYDIS_OPERAND_TYPE_IMMEDIATE:
+        to->kind = OPERAND_IMM;
+        in->immediate = op->imm.value.s;
+        return true;
+    default: return false;
+    }
+}
+
+static void note_act(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+    enum insn_act act = act_of(zi->mnemonic);
+    bool known = true;
+    switch (act) {
+    case ACT_OTHER:
+    case ACT_NOP: break;
+    case ACT_PUSH: known = note_operand(in, &in->src, &ops[0]); break;
+    case ACT_POP:
+    case ACT_INC:
+    case ACT_DEC: known = note_operand(in, &in->dst, &ops[0]); break;
+    default: known = note_operand(in, &in->dst, &ops[0]) && note_operand(in, &in->src, &ops[1]); break;
+    }
+    in->act = (uint8_t)(known ? act : ACT_OTHER);
+    in->fence = orders_memory(zi, in);
+}
+
 static void insn_detail(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
 {
     note_registers(in, zi, ops);
     note_memory(in, zi, ops);
     note_stack(in, zi, ops);
+    note_act(in, zi, ops);
+    if (may_keep(zi->mnemonic)) {
+        in->gpr_read |= in->gpr_written;
+        in->gpr_data |= in->gpr_written;
+    }
     if (zi->cpu_flags) {
         const ZydisAccessedFlags *f = zi->cpu_flags;
         in->flags_read = (uint16_t)(f->tested & (FL_STATUS | FL_DF));
         in->flags_written = (uint16_t)((f->modified | f->set_0 | f->set_1 | f->undefined) & (FL_STATUS | FL_DF));
+        in->flags_killed = flags_killed(zi, ops);
     }
 }
 
@@ -317,7 +488,7 @@ static void insn_undecodable(struct insn *in)
     in->sp = SP_OTHER;
 }
 
-static void decode_at(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *in, bool full)
+static void decode_at(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *in, bool full, bool patched)
 {
     ZydisDecodedInstruction zi;
     ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
@@ -326,7 +497,7 @@ static void decode_at(const uint8_t *code, size_t avail, struct app_pc pc, struc
     if (avail > INSN_MAX_BYTES)
         avail = INSN_MAX_BYTES;
     uint8_t original[INSN_MAX_BYTES];
-    if (overlay) {
+    if (overlay && patched) {
         code = mem_copy(original, code, avail);
         overlay(pc, original, avail);
     }
@@ -350,7 +521,7 @@ int decode_run(struct app_pc start, uint64_t end, struct insn *out, int max, boo
     int n = 0;
     for (uint64_t pc = start.v; n < max && pc < end;) {
         struct insn *in = &out[n++];
-        decode_at((const uint8_t *)pc, end - pc, app_pc(pc), in, full);
+        decode_at((const uint8_t *)pc, end - pc, app_pc(pc), in, full, true);
         pc += in->len;
         if (insn_ends_block(in))
             break;
@@ -360,5 +531,10 @@ int decode_run(struct app_pc start, uint64_t end, struct insn *out, int max, boo
 
 void decode_one(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *out)
 {
-    decode_at(code, avail, pc, out, true);
+    decode_at(code, avail, pc, out, true, true);
+}
+
+void decode_made(const uint8_t *code, size_t len, struct app_pc pc, struct insn *out)
+{
+    decode_at(code, len, pc, out, true, false);
 }

@@ -47,6 +47,39 @@ enum sp_effect {
     SP_OTHER /* rsp is unknown afterwards */
 };
 
+/* What an instruction computes, for those whose meaning the optimizer follows. */
+enum insn_act {
+    ACT_OTHER, /* anything else: known only by what it touches */
+    ACT_NOP, /* endbr64 too: no effect at all */
+    ACT_MOV,
+    ACT_MOVZX,
+    ACT_MOVSX, /* movsxd, cwde, cdqe too */
+    ACT_LEA,
+    ACT_ADD,
+    ACT_SUB,
+    ACT_AND,
+    ACT_OR,
+    ACT_XOR,
+    ACT_CMP,
+    ACT_TEST,
+    ACT_INC,
+    ACT_DEC,
+    ACT_PUSH,
+    ACT_POP,
+    ACT_XCHG
+};
+
+enum operand_kind { OPERAND_NONE, OPERAND_GPR, OPERAND_MEM, OPERAND_IMM };
+
+struct operand {
+    uint8_t kind; /* enum operand_kind */
+    uint8_t reg; /* OPERAND_GPR: enum reg */
+    uint8_t bytes; /* width */
+    bool high; /* ah, ch, dh, bh */
+};
+
+enum insn_segment { SEG_FLAT, SEG_FS, SEG_GS };
+
 struct insn {
     struct app_pc pc;
     uint64_t target; /* direct branches; address of a rip-relative operand */
@@ -60,6 +93,18 @@ struct insn {
     uint16_t gpr_read, gpr_written; /* masks over enum reg, any width; implied operands too */
     uint16_t flags_read, flags_written; /* FL_*; flags left undefined count as written */
     uint16_t imm; /* IK_RET */
+
+    uint16_t gpr_data; /* of gpr_read: read as a value, not only as part of an address */
+    uint16_t gpr_full; /* of gpr_written: all 64 bits replaced, whatever happens */
+    uint16_t gpr_zx; /* of gpr_full: the upper 32 bits become zero */
+    uint16_t flags_killed; /* of flags_written: set to something defined, whatever happens */
+    uint8_t act; /* enum insn_act */
+    struct operand dst, src; /* unless ACT_OTHER or ACT_NOP; CMP and TEST only read dst, PUSH has src, POP dst */
+    int64_t immediate; /* an operand of kind OPERAND_IMM, sign-extended */
+    uint8_t seg; /* enum insn_segment of the explicit memory operand */
+    bool mem_narrow; /* address-size prefix: the address is cut to 32 bits */
+    bool mem_implied; /* touches memory besides the explicit operand, or in a way mem_bytes does not tell */
+    bool fence; /* locked, or orders or waits for memory in another way */
 
     uint8_t mem_base, mem_index, mem_scale; /* enum reg; R_NONE without operand or part */
     bool mem_read, mem_write; /* of the explicit operand; a push or call is not counted here */
@@ -87,9 +132,13 @@ void decode_set_overlay(void (*fn)(struct app_pc pc, uint8_t *bytes, size_t len)
  * Never fails: what cannot be decoded is IK_STRANGE of length 1. */
 void decode_one(const uint8_t *code, size_t avail, struct app_pc pc, struct insn *out);
 
+/* The same without the overlay: for instructions that are not what lies at pc. */
+void decode_made(const uint8_t *code, size_t len, struct app_pc pc, struct insn *out);
+
 /* Decodes from `pc` in our own address space until after the first instruction that is not IK_PLAIN, `max`
- * instructions, or `end` (an address). Returns how many were decoded. Without `full`, only what copying needs is filled in, at half the cost: bytes, len, kind, cc, loop_op, imm, target,
- * offsets, and for instructions with a rip-relative operand the registers. */
+ * instructions, or `end` (an address). Returns how many were decoded. Without `full`, only what copying needs is
+ * filled in, at half the cost: bytes, len, kind, cc, loop_op, imm, target, offsets, and for instructions with a
+ * rip-relative operand the registers. */
 int decode_run(struct app_pc pc, uint64_t end, struct insn *out, int max, bool full);
 
 static inline bool insn_ends_block(const struct insn *in) { return in->kind != IK_PLAIN; }

@@ -34,11 +34,22 @@ void rec_start(struct recorder *r, struct app_pc head, int max_insns)
 
 void rec_abort(struct recorder *r) { r->active = false; }
 
+static enum rec_verdict finish(struct recorder *r, enum trace_end end)
+{
+    r->trace.end = end;
+    r->active = false;
+    if (r->native && r->depth > 0) { /* leave before the call that stays open */
+        r->trace.end = TRACE_BEFORE;
+        for (; r->trace.steps > r->open_step + 1; r->trace.steps--)
+            r->trace.insns -= r->insns[r->trace.steps - 1];
+    }
+    return REC_DONE;
+}
+
 void rec_finish_direct(struct recorder *r, struct app_pc exit)
 {
-    r->trace.end = TRACE_DIRECT;
     r->trace.exit = exit;
-    r->active = false;
+    (void)finish(r, TRACE_DIRECT);
 }
 
 bool rec_stops_before(const struct recorder *r, const struct block *b)
@@ -66,27 +77,20 @@ static bool is_recursion(const struct recorder *r, struct app_pc callee)
 enum rec_verdict rec_step(struct recorder *r, const struct block *b, struct outcome o)
 {
     struct trace *t = &r->trace;
+    r->insns[t->steps] = b->insns;
     t->step[t->steps++] = (struct trace_step){b->pc, b->next, o.next, o.taken};
     t->insns += b->insns;
     bool call = b->kind == IK_CALL || b->kind == IK_CALL_IND;
     bool indirect = b->kind == IK_JMP_IND || b->kind == IK_CALL_IND || b->kind == IK_RET;
     bool matched = b->kind == IK_RET && r->depth > 0;
+    r->open_step = call && r->depth == 0 ? t->steps - 1 : r->open_step;
     r->depth += call ? 1 : matched ? -1 : 0;
-    if (r->native && !matched && (b->kind == IK_RET || (indirect && is_restless(b)))) {
-        t->end = TRACE_BEFORE;
-        r->active = false;
-        return REC_DONE;
-    }
-    if (app_pc_eq(o.next, t->head)) {
-        t->end = TRACE_LOOP;
-        r->active = false;
-        return REC_DONE;
-    }
-    if (indirect && !matched && is_restless(b)) {
-        t->end = TRACE_INDIRECT;
-        r->active = false;
-        return REC_DONE;
-    }
+    if (r->native && !matched && (b->kind == IK_RET || (indirect && is_restless(b))))
+        return finish(r, TRACE_BEFORE);
+    if (app_pc_eq(o.next, t->head))
+        return finish(r, TRACE_LOOP);
+    if (indirect && !matched && is_restless(b))
+        return finish(r, TRACE_INDIRECT);
     bool backward = o.taken && o.next.v <= b->pc.v && !indirect && !call;
     if (backward || (call && is_recursion(r, o.next))) {
         rec_finish_direct(r, o.next);

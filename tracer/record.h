@@ -39,9 +39,12 @@ struct recorder {
     bool active;
     int max_insns;
     int depth; /* calls in the trace that have not returned yet */
+    int open_step; /* depth > 0: the step that ends in the outermost of them */
     bool native; /* traces are left to native code: a return that the trace did not call stays the program's own, so
-                    that the CPU's return predictor stays in step; and so does a restless indirect branch */
+                    that the CPU's return predictor stays in step; and so does a restless indirect branch, and a call that
+                    the trace does not return from */
     struct trace trace;
+    uint16_t insns[TRACE_MAX_BLOCKS]; /* of each step */
 };
 
 void rec_start(struct recorder *r, struct app_pc head, int max_insns);

@@ -1,6 +1,5 @@
 #include "runtime/base/codemem.h"
 
-#include <asm/fcntl.h>
 #include <linux/mman.h>
 
 #include "runtime/base/mem.h"
@@ -16,14 +15,9 @@ static struct code_region regions[MAX_REGIONS];
 static int region_count;
 static size_t block_bytes, fragment_bytes;
 
-struct piece {
-    uint64_t at;
-    uint32_t offset, len; /* within the staging buffer */
-};
-static struct piece *pieces;
+static struct code_piece *pieces; /* their bytes lie in the staging buffer */
 static uint8_t *stage;
 static size_t stage_used;
-static enum code_way code_way;
 static int piece_count;
 
 static size_t round_up(size_t v, size_t to) { return (v + to - 1) / to * to; }
@@ -33,8 +27,6 @@ void code_set_sizes(size_t blocks, size_t fragments)
     block_bytes = round_up(blocks, 4096);
     fragment_bytes = round_up(fragments, 4096);
 }
-
-void code_set_way(enum code_way way) { code_way = way; }
 
 int code_region_count(void) { return region_count; }
 struct code_region *code_region_get(int i) { return &regions[i]; }
@@ -109,7 +101,8 @@ static bool restage(uint64_t at, const void *bytes, size_t len)
 {
     for (int i = piece_count - 1; i >= 0; i--)
         if (at >= pieces[i].at && at + len <= pieces[i].at + pieces[i].len) {
-            mem_copy(stage + pieces[i].offset + (at - pieces[i].at), bytes, len);
+            size_t offset = (size_t)((const uint8_t *)pieces[i].bytes - stage);
+            mem_copy(stage + offset + (at - pieces[i].at), bytes, len);
             return true;
         }
     return false;
@@ -130,63 +123,28 @@ rc_t code_stage(struct cache_pc at, const void *bytes, size_t len)
     if (len > STAGE_BYTES)
         return RC_NO_MEMORY;
     mem_copy(stage + stage_used, bytes, len);
-    struct piece *last = piece_count ? &pieces[piece_count - 1] : NULL;
+    struct code_piece *last = piece_count ? &pieces[piece_count - 1] : NULL;
     if (last && last->at + last->len == at.v)
-        last->len += (uint32_t)len; /* adjacent in both: one write */
+        last->len += len; /* adjacent in both: one write */
     else
-        pieces[piece_count++] = (struct piece){at.v, (uint32_t)stage_used, (uint32_t)len};
+        pieces[piece_count++] = (struct code_piece){at.v, stage + stage_used, len};
     stage_used += len;
     return RC_OK;
-}
-
-static bool write_through_proc(void)
-{
-    long fd = sys_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    bool good = true;
-    for (int i = 0; i < piece_count && good; i++)
-        good = sys_pwrite(fd, stage + pieces[i].offset, pieces[i].len, pieces[i].at) == (long)pieces[i].len;
-    (void)sys_close(fd);
-    return good;
 }
 
 /* A signal handler may fork between open and write: the child's descriptor is then that of its parent's memory. */
 static bool written(void)
 {
     for (int i = 0; i < piece_count; i++)
-        if (mem_compare((const void *)pieces[i].at, stage + pieces[i].offset, pieces[i].len) != 0)
+        if (mem_compare((const void *)pieces[i].at, pieces[i].bytes, pieces[i].len) != 0)
             return false;
     return true;
-}
-
-/* A copy of the pages is changed aside and moved over them. Other threads that run there take a fault and wait:
- * the kernel holds the address space meanwhile. */
-static bool replace_pages(const struct piece *p)
-{
-    uint64_t first = p->at & ~4095ULL;
-    size_t len = round_up(p->at + p->len - first, 4096);
-    uint8_t resident[64];
-    if (len / 4096 > sizeof resident || sys_call3(__NR_mincore, first, len, resident) < 0)
-        return false; /* not mapped */
-    uint8_t *aside = mem_map(len);
-    if (!aside)
-        return false;
-    mem_copy(aside, (const void *)first, len);
-    mem_copy(aside + (p->at - first), stage + p->offset, p->len);
-    if (sys_mprotect(aside, len, PROT_READ | PROT_EXEC) == 0) {
-        long moved = sys_call6(__NR_mremap, (long)aside, (long)len, (long)len, MREMAP_MAYMOVE | MREMAP_FIXED, (long)first, 0);
-        if (moved == (long)first)
-            return true;
-    }
-    mem_unmap(aside, len);
-    return false;
 }
 
 static bool write_by_replacing(void)
 {
     for (int i = 0; i < piece_count; i++)
-        if (!replace_pages(&pieces[i]))
+        if (!code_write_pages(pieces[i].at, pieces[i].bytes, pieces[i].len))
             return false;
     return true;
 }
@@ -196,9 +154,9 @@ rc_t code_commit(void)
     if (!piece_count)
         return RC_OK;
     bool good = false;
-    for (int tries = 0; tries < 2 && !good && code_way == CODE_WAY_AUTO; tries++)
-        good = write_through_proc() && written();
-    good = good || write_by_replacing();
+    for (int tries = 0; tries < 2 && !good && code_way_in_use() == CODE_WAY_MEM; tries++)
+        good = code_write_mem(pieces, piece_count) && written();
+    good = good || (code_way_get() != CODE_WAY_MEM && write_by_replacing());
     piece_count = 0;
     stage_used = 0;
     return good ? RC_OK : RC_CODE_WRITE;

@@ -3,8 +3,7 @@
  * A region is one private anonymous r-x mapping within reach (rel32) of the text it serves. It is never
  * writable: bytes are staged with code_stage() and written by code_commit(), which opens /proc/self/mem,
  * writes and closes it again at once, because a descriptor held across program code could be closed by the
- * program and come to mean one of its own files. Where the kernel refuses such writes (proc(5), the
- * proc_mem.force_override parameter) or there is no /proc, changed copies of the pages are moved over them.
+ * program and come to mean one of its own files. Where that is refused, pages are replaced: codewrite.h.
  *
  * Private memory makes fork right: the child has its own copy-on-write cache.
  *
@@ -15,6 +14,7 @@
 #ifndef REHEAT_CODEMEM_H
 #define REHEAT_CODEMEM_H
 
+#include "runtime/base/codewrite.h"
 #include "runtime/base/rc.h"
 #include "runtime/base/types.h"
 
@@ -49,11 +49,7 @@ static inline bool code_reaches(uint64_t from, uint64_t to)
 
 /* Copies `len` bytes aside, to be written to `at`. RC_NO_MEMORY. */
 rc_t code_stage(struct cache_pc at, const void *bytes, size_t len);
-/* Which of the two ways code_commit uses; auto: /proc/self/mem, and replacing where that fails. For tests. */
-enum code_way { CODE_WAY_AUTO, CODE_WAY_REPLACE };
-void code_set_way(enum code_way way);
-
-/* Writes all that is staged, in order. RC_CODE_WRITE. */
+/* Writes all that is staged, in order, in the way that codewrite.h says. RC_CODE_WRITE. */
 rc_t code_commit(void);
 
 #endif

@@ -1,5 +1,6 @@
 /* Raw Linux system calls. No errno, no cancellation point, no libc: callable in the middle of a stranger's
- * instruction stream, from any thread and from a signal handler. Results are the kernel's: >= 0, or -errno. */
+ * instruction stream, from any thread and from a signal handler. Results are the kernel's: >= 0, or -errno; or
+ * those of a scripted failure (fail.h). */
 #ifndef REHEAT_SYS_H
 #define REHEAT_SYS_H
 
@@ -7,12 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/base/fail.h"
+
 static inline long sys_call6(long nr, long a, long b, long c, long d, long e, long f)
 {
+    long ret;
+    if (__builtin_expect(fail_armed == nr, 0) && (ret = fail_next()) != 0)
+        return ret;
     register long r10 __asm__("r10") = d;
     register long r8 __asm__("r8") = e;
     register long r9 __asm__("r9") = f;
-    long ret;
     __asm__ volatile("syscall"
                      : "=a"(ret)
                      : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)

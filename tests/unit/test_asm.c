@@ -293,6 +293,88 @@ static void test_flags_from_eax(void **state)
     assert_int_equal(flags, FL_STATUS);
 }
 
+static void test_pushes_and_compares(void **state)
+{
+    (void)state;
+    struct asm_buf a = fresh();
+    asm_push_imm32(&a, -5);
+    assert_int_equal(first(&a).len, a.len);
+    assert_true(first(&a).pushes && first(&a).sp_delta == -8);
+    int32_t v;
+    memcpy(&v, a.bytes + 1, 4);
+    assert_int_equal(v, -5);
+    for (unsigned reg = 0; reg < 16; reg++) {
+        a = fresh();
+        asm_cmp_const(&a, reg, AT + 64);
+        struct insn in = first(&a);
+        assert_int_equal(in.len, a.len);
+        assert_int_equal(in.target, AT + 64);
+        assert_int_equal(in.gpr_read, 1u << reg);
+        assert_int_equal(in.gpr_written, 0);
+        assert_true(in.flags_written == FL_STATUS && in.mem_bytes == 8 && !in.stores);
+    }
+}
+
+/* Operands of indirect branches, as jmp and call have them. */
+static const struct {
+    const char *hex;
+    uint16_t reads;
+    unsigned reg;
+} branch_operands[] = {
+    {"ff e0", 1u << R_RAX, R_RAX}, /* jmp rax */
+    {"41 ff d3", 1u << 11, 11}, /* call r11 */
+    {"3e ff d1", 1u << R_RCX, R_RCX}, /* notrack call rcx */
+    {"ff 20", 1u << R_RAX, R_NONE}, /* jmp [rax] */
+    {"67 ff 20", 1u << R_RAX, R_NONE}, /* jmp [eax] */
+    {"ff 54 24 10", 1u << R_RSP, R_NONE}, /* call [rsp+16] */
+    {"42 ff 24 e8", 1u << R_RAX | 1u << 13, R_NONE}, /* jmp [rax+r13*8] */
+    {"43 ff 94 ee 00 10 00 00", 1u << 14 | 1u << 13, R_NONE}, /* call [r14+r13*8+0x1000] */
+    {"64 ff 14 25 28 00 00 00", 0, R_NONE}, /* call fs:[0x28] */
+    {"ff 25 00 10 00 00", 0, R_NONE}, /* jmp [rip+0x1000] */
+    {"c3", 1u << R_RSP, R_NONE}, /* ret */
+};
+
+static void test_compare_branch_operands(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(branch_operands); i++) {
+        struct insn branch = unit_decode(branch_operands[i].hex, AT - 0x10000), in;
+        struct asm_buf a = fresh();
+        assert_int_equal(asm_branch_register(&branch), branch_operands[i].reg);
+        assert_true(asm_cmp_branch_operand(&a, R_R8, &branch));
+        in = first(&a);
+        assert_int_equal(in.len, a.len);
+        assert_int_equal(in.gpr_read, branch_operands[i].reads | 1u << R_R8);
+        assert_true(in.flags_written == FL_STATUS && !in.gpr_written && !in.stores);
+        assert_true(in.mem_read == (branch_operands[i].reg == R_NONE));
+        if (branch.kind != IK_RET) {
+            assert_int_equal(in.mem_base, branch.mem_base);
+            assert_int_equal(in.mem_index, branch.mem_index);
+            assert_int_equal(in.mem_disp == branch.mem_disp || branch.rip_relative, 1);
+        }
+        if (branch.rip_relative)
+            assert_int_equal(in.target, branch.target);
+        a = fresh();
+        assert_true(asm_cmp_branch_operand_imm(&a, &branch, -77));
+        in = first(&a);
+        assert_int_equal(in.len, a.len);
+        assert_int_equal(in.gpr_read, branch_operands[i].reads);
+        assert_true(in.flags_written == FL_STATUS && !in.gpr_written && !in.stores);
+        int32_t v;
+        memcpy(&v, a.bytes + a.len - 4, 4);
+        assert_int_equal(v, -77);
+        if (branch.rip_relative)
+            assert_int_equal(in.target, branch.target);
+    }
+    struct insn far = unit_decode("ff 25 00 10 00 00", AT + 0x100000000);
+    struct asm_buf a = fresh();
+    assert_false(asm_cmp_branch_operand(&a, R_R8, &far));
+    assert_false(asm_cmp_branch_operand_imm(&a, &far, 1));
+    assert_int_equal(a.len, 0);
+    assert_true(asm_load_branch_operand(&a, R_RDX, &far)); /* in two */
+    assert_int_equal(first(&a).gpr_written, 1u << R_RDX);
+}
+
 /* --- copies */
 
 static rc_t copy(const char *hex, uint64_t pc, unsigned *count, struct asm_buf *a)
@@ -488,6 +570,8 @@ int main(void)
         cmocka_unit_test(test_slots),
         cmocka_unit_test(test_stack_and_flags),
         cmocka_unit_test(test_mov_imm64),
+        cmocka_unit_test(test_pushes_and_compares),
+        cmocka_unit_test(test_compare_branch_operands),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_registers),
         cmocka_unit_test(test_align),

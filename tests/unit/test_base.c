@@ -1,13 +1,16 @@
 /* runtime/base: memory, formatting, maps. */
 #include "tests/unit/unit.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "runtime/base/fail.h"
 #include "runtime/base/fmt.h"
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
 
 /* --- mem */
 
@@ -273,6 +276,64 @@ static void test_maps_of_this_process(void **state)
     assert_int_equal(maps_kind(app_pc(at)), MAP_NONE);
 }
 
+static void test_fail_specs(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"mmap",    "mmap@",    "mmap@0", "mmap@x",          "mmap@1x",
+                                      "mmap@+",  "mmap@1++", "mma@1",  "mmapp@1",         "@1",
+                                      "mmap@-1", "mmap@ 1",  "x@1",    "mmap@99999999999"};
+    static const char *const good[] = {"mmap@1",
+                                       "munmap@1",
+                                       "mprotect@1",
+                                       "mremap@1",
+                                       "open@1",
+                                       "open_mem@1",
+                                       "code_write@1",
+                                       "membarrier@1",
+                                       "perf_event_open@1",
+                                       "timer_create@1",
+                                       "timer_settime@1",
+                                       "rt_sigaction@12+",
+                                       ""};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_true(fail_set(good[i]));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_true(fail_set("mmap@1"));
+        if (fail_set(bad[i]))
+            fail_msg("%s was accepted", bad[i]);
+        assert_int_equal(fail_armed, -1);
+    }
+}
+
+static bool map_works(void)
+{
+    void *p = mem_map(4096);
+    if (p)
+        mem_unmap(p, 4096);
+    return p;
+}
+
+static void test_fail_once_and_from_then_on(void **state)
+{
+    (void)state;
+    assert_true(fail_set("mmap@3"));
+    for (int i = 1; i <= 6; i++)
+        assert_int_equal(map_works(), i != 3);
+    assert_int_equal(fail_count(), 1);
+    assert_true(fail_set("mmap@3+"));
+    for (int i = 1; i <= 6; i++)
+        assert_int_equal(map_works(), i < 3);
+    assert_int_equal(fail_count(), 4);
+    assert_true(fail_set("open@1+"));
+    assert_int_equal(sys_open("/proc/self/maps", 0, 0), -EMFILE);
+    assert_true(map_works()); /* other calls are not touched */
+    assert_true(fail_set(""));
+    assert_int_equal(fail_count(), 0);
+    long fd = sys_open("/proc/self/maps", 0, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(sys_close(fd), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +350,8 @@ int main(void)
         cmocka_unit_test(test_maps_long_path_is_cut),
         cmocka_unit_test(test_maps_loader_is_found_by_its_header),
         cmocka_unit_test(test_maps_of_this_process),
+        cmocka_unit_test(test_fail_specs),
+        cmocka_unit_test(test_fail_once_and_from_then_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "runtime/base/codemem.h"
+#include "runtime/base/fail.h"
 
 #define TEXT 0x200000000000ULL
 
@@ -127,11 +128,81 @@ static void test_write_outside_memory_fails(void **state)
 static void test_fallback_writes_and_keeps_the_protection(void **state)
 {
     (void)state;
-    code_set_way(CODE_WAY_REPLACE);
+    code_set_way(CODE_WAY_PAGE);
     assert_ok(code_stage(at(4090), "across the page", 15));
     assert_ok(code_commit());
     code_set_way(CODE_WAY_AUTO);
     assert_memory_equal(bytes_at(4090), "across the page", 15);
+    assert_int_equal(code_ways_used(), 1 << CODE_WAY_MEM | 1 << CODE_WAY_PAGE);
+}
+
+/* More pages than are replaced at once, from the middle of one to the middle of another. */
+static void test_fallback_replaces_many_pages(void **state)
+{
+    (void)state;
+    static uint8_t big[150 * 4096];
+    for (size_t i = 0; i < sizeof big; i++)
+        big[i] = (uint8_t)(i * 7 + i / 4096);
+    uint64_t start = region->fragments.start - region->blocks.start + 32 * 4096;
+    code_set_way(CODE_WAY_PAGE);
+    assert_true(start + 2000 + sizeof big <= region->end - region->blocks.start);
+    assert_ok(code_stage(at(start + 2000), big, sizeof big));
+    assert_ok(code_commit());
+    code_set_way(CODE_WAY_AUTO);
+    assert_memory_equal(bytes_at(start + 2000), big, sizeof big);
+    assert_int_equal(bytes_at(start + 1999)[0], 0);
+    assert_int_equal(bytes_at(start + 2000 + sizeof big)[0], 0);
+}
+
+/* Each refusal, alone and for good: what is written is right, or nothing is and the commit says so. */
+static void test_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        enum code_way way;
+        const char *fail;
+        bool good;
+        enum code_way then;
+    } rows[] = {
+        {CODE_WAY_AUTO, "open_mem@1", true, CODE_WAY_PAGE},
+        {CODE_WAY_AUTO, "open_mem@1+", true, CODE_WAY_PAGE},
+        {CODE_WAY_AUTO, "open@1", true,
+         CODE_WAY_MEM}, /* no descriptor left: at another moment there is one */
+        {CODE_WAY_AUTO, "open@1+", true, CODE_WAY_MEM},
+        {CODE_WAY_AUTO, "code_write@1", true, CODE_WAY_PAGE},
+        {CODE_WAY_AUTO, "code_write@1+", false, CODE_WAY_PAGE},
+        {CODE_WAY_AUTO, "mremap@1+", true, CODE_WAY_MEM}, /* not needed */
+        {CODE_WAY_MEM, "open_mem@1+", false, CODE_WAY_MEM},
+        {CODE_WAY_MEM, "code_write@1+", false, CODE_WAY_MEM},
+        {CODE_WAY_PAGE, "open_mem@1+", true, CODE_WAY_PAGE},
+        {CODE_WAY_PAGE, "mremap@1", false, CODE_WAY_PAGE},
+        {CODE_WAY_PAGE, "mprotect@1", false, CODE_WAY_PAGE},
+        {CODE_WAY_PAGE, "mmap@1", false, CODE_WAY_PAGE},
+        {CODE_WAY_PAGE, "mremap@2", false, CODE_WAY_PAGE}, /* the first of two pieces is written */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        uint64_t one = 20 * 4096 + i * 64, two = one + 1024;
+        code_set_way(rows[i].way);
+        assert_ok(code_stage(at(one), "first", 5));
+        assert_ok(code_stage(at(two), "second", 6));
+        assert_true(fail_set(rows[i].fail));
+        rc_t rc = code_commit();
+        bool fired = fail_count() > 0;
+        assert_true(fail_set(""));
+        assert_int_equal(fired, strcmp(rows[i].fail, "mremap@1+") != 0 &&
+                                    !(rows[i].way == CODE_WAY_PAGE && rows[i].good));
+        if (rc != (rows[i].good ? RC_OK : RC_CODE_WRITE))
+            fail_msg("%s, way %d: rc %d", rows[i].fail, rows[i].way, rc);
+        assert_int_equal(code_way_in_use(), rows[i].then);
+        assert_int_equal(memcmp(bytes_at(one), "first", 5) == 0,
+                         rows[i].good || strcmp(rows[i].fail, "mremap@2") == 0);
+        assert_int_equal(memcmp(bytes_at(two), "second", 6) == 0, rows[i].good);
+        code_set_way(CODE_WAY_AUTO);
+        assert_ok(code_stage(at(two), "after", 5)); /* what was refused is not staged any more */
+        assert_ok(code_commit());
+        assert_int_equal(memcmp(bytes_at(one), "first", 5) == 0,
+                         rows[i].good || strcmp(rows[i].fail, "mremap@2") == 0);
+    }
 }
 
 static void test_cm1_no_page_is_writable_and_executable(void **state)
@@ -180,6 +251,8 @@ int main(void)
         cmocka_unit_test(test_cm1_no_page_is_writable_and_executable),
         cmocka_unit_test(test_write_outside_memory_fails),
         cmocka_unit_test(test_fallback_writes_and_keeps_the_protection),
+        cmocka_unit_test(test_fallback_replaces_many_pages),
+        cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_cm1_no_page_is_writable_and_executable),
         cmocka_unit_test(test_cm3_no_descriptor_stays_open),
     };

@@ -208,6 +208,87 @@ static void test_vectors(void **state)
     CHECK(rows);
 }
 
+/* What the optimizer needs beyond that: how registers and flags are written, what is computed from what.
+ *   ACT [DST<-SRC, each a register number and width, `m` or `i`] [data:] [full:] [zx:] [kill:] [fs|gs] [narrow] [implied]
+ *   [fence] */
+static const char *describe_operand(const struct operand *o)
+{
+    static char text[4][16];
+    static unsigned next;
+    char *to = text[next++ % 4];
+    if (o->kind == OPERAND_GPR)
+        snprintf(to, 16, "%s%u.%u", o->high ? "h" : "", o->reg, o->bytes);
+    else
+        snprintf(to, 16, "%s%u", o->kind == OPERAND_MEM ? "m" : o->kind == OPERAND_IMM ? "i" : "-", o->bytes);
+    return to;
+}
+
+static const char *describe_use(const struct insn *in)
+{
+    static const char *const acts[] = {"other", "nop", "mov", "movzx", "movsx", "lea",  "add", "sub", "and",
+                                       "or",    "xor", "cmp", "test",  "inc",   "dec", "push", "pop", "xchg"};
+    static char text[128];
+    int n = snprintf(text, sizeof text, "%s %s<-%s", acts[in->act], describe_operand(&in->dst), describe_operand(&in->src));
+    if (in->act == ACT_OTHER || in->act == ACT_NOP)
+        n = snprintf(text, sizeof text, "%s", acts[in->act]);
+    n += snprintf(text + n, sizeof text - (size_t)n, " data:%x full:%x zx:%x kill:%x", in->gpr_data, in->gpr_full,
+                  in->gpr_zx, in->flags_killed);
+    snprintf(text + n, sizeof text - (size_t)n, "%s%s%s%s", in->seg == SEG_FS ? " fs" : in->seg == SEG_GS ? " gs" : "",
+             in->mem_narrow ? " narrow" : "", in->mem_implied ? " implied" : "", in->fence ? " fence" : "");
+    return text;
+}
+
+static void test_use(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"48 89 c8", "mov 0.8<-1.8 data:2 full:1 zx:0 kill:0", "mov rax, rcx"},
+        {"89 c8", "mov 0.4<-1.4 data:2 full:1 zx:1 kill:0", "mov eax, ecx"},
+        {"88 e0", "mov 0.1<-h0.1 data:1 full:0 zx:0 kill:0", "mov al, ah"},
+        {"66 b8 01 00", "mov 0.2<-i2 data:0 full:0 zx:0 kill:0", "mov ax, 1"},
+        {"8b 44 24 08", "mov 0.4<-m4 data:0 full:1 zx:1 kill:0", "mov eax, [rsp+8]"},
+        {"48 8b 00", "mov 0.8<-m8 data:0 full:1 zx:0 kill:0", "mov rax, [rax]"},
+        {"48 89 00", "mov m8<-0.8 data:1 full:0 zx:0 kill:0", "mov [rax], rax"},
+        {"64 8b 00", "mov 0.4<-m4 data:0 full:1 zx:1 kill:0 fs", "mov eax, fs:[rax]"},
+        {"67 65 8b 00", "mov 0.4<-m4 data:0 full:1 zx:1 kill:0 gs narrow", "mov eax, gs:[eax]"},
+        {"8c d8", "other data:0 full:1 zx:1 kill:0", "mov eax, ds"},
+        {"0f b6 c1", "movzx 0.4<-1.1 data:2 full:1 zx:1 kill:0", "movzx eax, cl"},
+        {"48 98", "movsx 0.8<-0.4 data:1 full:1 zx:0 kill:0", "cdqe"},
+        {"48 8d 04 8b", "lea 0.8<-m8 data:0 full:1 zx:0 kill:0", "lea rax, [rbx+rcx*4]"},
+        {"48 01 d8", "add 0.8<-3.8 data:9 full:1 zx:0 kill:8d5", "add rax, rbx"},
+        {"21 d8", "and 0.4<-3.4 data:9 full:1 zx:1 kill:8d5", "and eax, ebx: AF is cleared everywhere"},
+        {"ff c0", "inc 0.4<--0 data:1 full:1 zx:1 kill:8d4", "inc eax: CF stays"},
+        {"d3 e0", "other data:3 full:1 zx:1 kill:0", "shl eax, cl: the count may be 0"},
+        {"c1 e0 20", "other data:1 full:1 zx:1 kill:0", "shl eax, 32: it is 0"},
+        {"c1 e0 03", "other data:1 full:1 zx:1 kill:c5", "shl eax, 3: AF and OF undefined"},
+        {"0f a4 c1 03", "other data:3 full:0 zx:0 kill:c5", "shld ecx, eax, 3"},
+        {"0f 44 c1", "other data:3 full:0 zx:0 kill:0", "cmove eax, ecx"},
+        {"0f bc c1", "other data:3 full:0 zx:0 kill:40", "bsf eax, ecx: of 0 keeps eax"},
+        {"f3 0f bc c1", "other data:3 full:0 zx:0 kill:40", "tzcnt: bsf to an older CPU"},
+        {"f3 48 0f 1e c8", "other data:1 full:0 zx:0 kill:0", "rdsspq rax: nothing without shadow stacks"},
+        {"f3 a6", "other data:c2 full:0 zx:0 kill:0 implied", "repe cmpsb"},
+        {"0f b1 0b", "other data:3 full:0 zx:0 kill:8d5", "cmpxchg [rbx], ecx"},
+        {"f0 01 03", "add m4<-0.4 data:1 full:0 zx:0 kill:8d5 fence", "lock add [rbx], eax"},
+        {"87 03", "xchg m4<-0.4 data:1 full:1 zx:1 kill:0 fence", "xchg [rbx], eax"},
+        {"87 d8", "xchg 0.4<-3.4 data:9 full:9 zx:9 kill:0", "xchg eax, ebx"},
+        {"0f ae f0", "other data:0 full:0 zx:0 kill:0 fence", "mfence"},
+        {"f3 90", "other data:0 full:0 zx:0 kill:0 fence", "pause"},
+        {"f3 0f 1e fa", "nop data:0 full:0 zx:0 kill:0", "endbr64"},
+        {"53", "push -0<-3.8 data:18 full:10 zx:0 kill:0 implied", "push rbx"},
+        {"5b", "pop 3.8<--0 data:10 full:18 zx:0 kill:0 implied", "pop rbx"},
+    };
+    int wrong = 0;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct insn in = unit_decode(rows[i].hex, PC);
+        if (strcmp(describe_use(&in), rows[i].facts) != 0) {
+            print_message("%-20s %s\n  is       %s\n  expected %s\n", rows[i].hex, rows[i].asm_text, describe_use(&in),
+                          rows[i].facts);
+            wrong++;
+        }
+    }
+    assert_int_equal(wrong, 0);
+}
+
 /* Every condition code, short and near. */
 static void test_condition_codes(void **state)
 {
@@ -341,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_stack),
         cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_use),
         cmocka_unit_test(test_condition_codes),
         cmocka_unit_test(test_all_prefixes_of_an_instruction_are_strange),
         cmocka_unit_test(test_run_stops_at_the_end),

@@ -227,7 +227,11 @@ static bool io_write(enum poke_way way, uint64_t at, const void *bytes, size_t l
 {
     if (at < module_text || at >= module_text + 2 * PAGE)
         return poke_io_system.write(way, at, bytes, len); /* near memory */
-    if ((refuse_mem && way == POKE_MEM) || ++writes == fail_write_at)
+    if (refuse_mem && way == POKE_MEM) {
+        code_refuse_mem();
+        return false;
+    }
+    if (++writes == fail_write_at)
         return false;
     size_t n = strlen(journal);
     snprintf(journal + n, sizeof journal - n, "%c%d+%zu%s ", way == POKE_PAGE ? 'p' : 'm', (int)(at - module_text), len,

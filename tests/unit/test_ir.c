@@ -83,6 +83,101 @@ static void test_ir3_exits_and_guards_have_targets(void **state)
     assert_rc(ir_verify(&ir, true), RC_VERIFY);
 }
 
+/* A node whose instruction is `was`, lowered to `made` instead. */
+static void make(const char *was, const char *made_hex, uint16_t flags_dead)
+{
+    static struct insn made;
+    good(NULL);
+    insns[0] = unit_decode(was, 0x1000);
+    made = unit_decode(made_hex, 0x1000);
+    nodes[0].in = &made;
+    nodes[0].flags_dead = flags_dead;
+}
+
+static void test_ir4_made_instructions_write_what_the_original_writes(void **state)
+{
+    (void)state;
+    make("48 8b 44 24 08", "48 89 c8", 0); /* mov rax, [rsp+8]: mov rax, rcx */
+    assert_ok(ir_verify(&ir, true));
+    make("48 8b 44 24 08", "48 89 cb", 0); /* mov rbx, rcx */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    make("48 8b 44 24 08", "88 c8", 0); /* mov al, cl: in part */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    make("48 8b 44 24 08", "48 8b 44 24 10", 0); /* another load */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    make("48 8b 44 24 08", "48 01 c8", 0); /* add rax, rcx: flags */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    make("b8 00 00 00 00", "31 c0", FL_STATUS); /* mov eax, 0: xor */
+    assert_ok(ir_verify(&ir, true));
+    make("b8 00 00 00 00", "31 c0", FL_STATUS & ~FL_CF);
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    make("48 03 44 24 08", "48 8d 04 08", 0); /* add rax, [rsp+8]: lea without its flags */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    make("48 89 44 24 08", "90", 0); /* a store */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_ir4_made_instructions_decode_to_what_they_say(void **state)
+{
+    (void)state;
+    make("48 8b 44 24 08", "48 89 c8", 0);
+    struct insn wrong = *nodes[0].in;
+    wrong.bytes[2] = 0xd0; /* mov rax, rdx, which it does not say */
+    nodes[0].in = &wrong;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    wrong = unit_decode("48 89 c8", 0x1001);
+    nodes[0].in = &wrong; /* stands for another address */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_ir5_removed_nodes_have_no_effect(void **state)
+{
+    (void)state;
+    static const char *const stay[] = {"48 89 07", "50", "5c", "48 83 c4 08", "f0 01 07", "0f ae f0", "aa"};
+    for (size_t i = 0; i < ARRAY_LEN(stay); i++) {
+        good(NULL);
+        insns[0] = unit_decode(stay[i], 0x1000);
+        assert_ok(ir_verify(&ir, true));
+        nodes[0].removed = true;
+        assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    }
+    good(NULL);
+    nodes[2].removed = true; /* jmp rax */
+    assert_ok(ir_verify(&ir, true));
+    insns[2] = unit_decode("ff d0", 0x1020); /* call rax */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    insns[2] = unit_decode("c3", 0x1020);
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    good(NULL);
+    nodes[1].removed = true;
+    assert_ok(ir_verify(&ir, true));
+    nodes[1].op = N_PUSH_CONST;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_changes_are_counted_and_bisected(void **state)
+{
+    (void)state;
+    assert_true(ir_change(&ir, PASS_loads, &nodes[0], "one"));
+    assert_true(ir_change(&ir, PASS_idle, &nodes[0], "two"));
+    assert_string_equal(nodes[0].why, "two");
+    assert_int_equal(ir_changes(&ir), 2);
+    ir.bisect = 2;
+    assert_false(ir_change(&ir, PASS_idle, &nodes[0], "three"));
+    assert_string_equal(nodes[0].why, "two");
+    ir.bisect = 3;
+    assert_true(ir_change(&ir, PASS_idle, &nodes[0], "three"));
+    ir.bisect = -1;
+    assert_false(ir_change(&ir, PASS_idle, &nodes[0], "four"));
+    assert_int_equal(ir.changes[PASS_idle], 2);
+    assert_true(ir_runs(&ir, PASS_idle));
+    ir.passes = PASS_BIT(PASS_loads);
+    assert_false(ir_runs(&ir, PASS_idle));
+    assert_true(ir_runs(&ir, PASS_loads));
+    ir.passes = PASSES_NONE;
+    assert_false(ir_runs(&ir, PASS_loads));
+}
+
 static void test_nodes_name_instructions(void **state)
 {
     (void)state;
@@ -158,6 +253,10 @@ int main(void)
         cmocka_unit_test_setup(test_ir1_nothing_follows_the_end, good),
         cmocka_unit_test_setup(test_ir2_no_branch_after_layout, good),
         cmocka_unit_test_setup(test_ir3_exits_and_guards_have_targets, good),
+        cmocka_unit_test_setup(test_ir4_made_instructions_write_what_the_original_writes, good),
+        cmocka_unit_test_setup(test_ir4_made_instructions_decode_to_what_they_say, good),
+        cmocka_unit_test_setup(test_ir5_removed_nodes_have_no_effect, good),
+        cmocka_unit_test_setup(test_changes_are_counted_and_bisected, good),
         cmocka_unit_test_setup(test_nodes_name_instructions, good),
         cmocka_unit_test_setup(test_kinds_fit, good),
         cmocka_unit_test_setup(test_empty_is_rejected, good),

@@ -95,6 +95,9 @@ static void test_bad(void **state)
         {"=1", "=1"},
         {"HOT=1", "HOT=1"},
         {"hot=3,link=2,maxinsns=9", "link=2"},
+        {"write=pages", "write=pages"},
+        {"fail=mmap", "fail=mmap"},
+        {"fail=mmap@1,fail=nothing@1,hot=3", "fail=nothing@1"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         defaults(NULL);

@@ -1,29 +1,80 @@
 /* The optimizer's passes on recorded paths written as text: tests/unit/golden/NAME.txt, one test for each case. How the
- * text reads stands at the top of golden/layout.txt. Run from the top of the tree. */
+ * text reads stands at the top of golden/layout.txt. Unless a case says which, the pass NAME runs, and no other that can be
+ * left out. Run from the top of the tree. */
 #include "tests/unit/unit.h"
 
 #include <stdlib.h>
 
 #include "optimizer/passes.h"
 
-#define MAX_CASES 128
+#define MAX_CASES 256
 #define MAX_INSNS 64
+#define MAX_BODIES 8
+#define MAX_FACTS 8
 
 struct golden {
     char name[96];
+    uint32_t passes;
     char input[4096], expected[4096];
 };
 
 static struct golden cases[MAX_CASES];
 static int case_count;
 static struct trace trace;
-static struct insn insns[MAX_INSNS];
-static struct node nodes[MAX_INSNS + 16];
+static struct insn insns[MAX_INSNS], made[MAX_INSNS];
+static struct node nodes[MAX_INSNS * MAX_BODIES];
+static bool show_dead;
+
+/* What the pure optimizer asks its caller. */
+static struct {
+    uint64_t at, value;
+} constants[MAX_FACTS];
+static int constant_count;
+static struct {
+    uint64_t at;
+    uint8_t bytes[32];
+    size_t len;
+} texts[MAX_FACTS];
+static int text_count;
+
+static bool constant_at(uint64_t at, unsigned bytes, uint64_t *value)
+{
+    for (int i = 0; i < constant_count; i++)
+        if (at >= constants[i].at && at + bytes <= constants[i].at + 8) {
+            *value = constants[i].value >> 8 * (at - constants[i].at);
+            return true;
+        }
+    return false;
+}
+
+static size_t peek(struct app_pc pc, uint8_t *out, size_t cap)
+{
+    for (int i = 0; i < text_count; i++)
+        if (pc.v >= texts[i].at && pc.v < texts[i].at + texts[i].len) {
+            size_t skip = pc.v - texts[i].at, n = texts[i].len - skip < cap ? texts[i].len - skip : cap;
+            memcpy(out, texts[i].bytes + skip, n);
+            return n;
+        }
+    return 0;
+}
 
 static void die(const char *what, const char *text)
 {
     fprintf(stderr, "%s: %s\n", what, text);
     exit(2);
+}
+
+static uint32_t pass_named(const char *name)
+{
+    static const char *const names[] = {
+#define PASS(id, text) #id,
+#include "optimizer/passes.def"
+#undef PASS
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(names[i], name) == 0)
+            return PASS_BIT(i);
+    return strcmp(name, "all") == 0 ? PASSES_ALL : PASSES_NONE;
 }
 
 static void load(const char *file)
@@ -44,6 +95,7 @@ static void load(const char *file)
             g = &cases[case_count++];
             line[strcspn(line, "\n")] = 0;
             snprintf(g->name, sizeof g->name, "%s: %.80s", file, line + 3);
+            g->passes = pass_named(file);
             to = g->input;
         } else if (strcmp(line, "--\n") == 0 && g) {
             to = g->expected;
@@ -62,15 +114,53 @@ static void close_block(uint64_t start, uint64_t next, uint64_t went, bool taken
     trace.step[trace.steps++] = (struct trace_step){app_pc(start), app_pc(next), app_pc(went), taken};
 }
 
-/* Fills trace and insns from a case's text; returns the number of instructions. */
-static int read_input(char *text)
+/* Lines that say how to optimize, and what the caller knows:
+ *   passes NAME... | alone | unroll N | bisect N | const ADDRESS VALUE | text ADDRESS BYTES | show dead */
+static bool read_setting(const char *line, struct ir *ir)
+{
+    char word[8][16];
+    unsigned long long a = 0, b = 0;
+    int n = sscanf(line, "passes %15s %15s %15s %15s %15s %15s %15s", word[0], word[1], word[2], word[3], word[4], word[5],
+                   word[6]);
+    if (n > 0) {
+        ir->passes = 0;
+        while (n--)
+            ir->passes |= pass_named(word[n]);
+        return true;
+    }
+    if (sscanf(line, "unroll %d", &ir->unroll) == 1 || sscanf(line, "bisect %d", &ir->bisect) == 1)
+        return true;
+    if (sscanf(line, "const %llx %llx", &a, &b) == 2) {
+        assert_true(constant_count < MAX_FACTS);
+        constants[constant_count].at = a;
+        constants[constant_count++].value = b;
+        return true;
+    }
+    if (sscanf(line, "text %llx", &a) == 1) {
+        assert_true(text_count < MAX_FACTS);
+        texts[text_count].at = a;
+        texts[text_count].len = unit_bytes(strchr(line + 5, ' '), texts[text_count].bytes, 32);
+        text_count++;
+        return true;
+    }
+    show_dead |= strncmp(line, "show dead", 9) == 0;
+    ir->alone |= strncmp(line, "alone", 5) == 0;
+    return strncmp(line, "show dead", 9) == 0 || strncmp(line, "alone", 5) == 0;
+}
+
+/* Fills trace, insns and settings from a case's text; returns the number of instructions. */
+static int read_input(char *text, struct ir *ir)
 {
     int n = 0;
     uint64_t block = 0;
+    show_dead = false;
+    constant_count = text_count = 0;
     memset(&trace, 0, sizeof trace);
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         line[strcspn(line, ";")] = 0;
         char *end;
+        if (read_setting(line, ir))
+            continue;
         if (strncmp(line, "end ", 4) == 0) {
             trace.end = strstr(line, "loop") ? TRACE_LOOP : strstr(line, "direct ") ? TRACE_DIRECT : TRACE_INDIRECT;
             if (strstr(line, "indirect"))
@@ -122,6 +212,44 @@ static void write_node(char *to, size_t cap, const struct node *n)
     }
 }
 
+static void write_bytes(char *to, size_t cap, const struct insn *in)
+{
+    for (unsigned i = 0; i < in->len; i++)
+        snprintf(to + strlen(to), cap - strlen(to), " %02x", in->bytes[i]);
+}
+
+/* ` dead FLAGS REGISTERS`: flags as in unit_describe, registers by number. */
+static void write_dead(char *to, size_t cap, const struct node *n)
+{
+    static const struct {
+        unsigned bit;
+        char name;
+    } flags[] = {{FL_CF, 'c'}, {FL_PF, 'p'}, {FL_AF, 'a'}, {FL_ZF, 'z'}, {FL_SF, 's'}, {FL_DF, 'd'}, {FL_OF, 'o'}};
+    snprintf(to + strlen(to), cap - strlen(to), " dead ");
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++)
+        if (n->flags_dead & flags[i].bit)
+            snprintf(to + strlen(to), cap - strlen(to), "%c", flags[i].name);
+    for (unsigned r = 0; r < 16; r++)
+        if (n->gpr_dead & 1u << r)
+            snprintf(to + strlen(to), cap - strlen(to), " r%u", r);
+}
+
+static void write_line(char *to, size_t cap, const struct ir *ir, const struct node *n)
+{
+    bool is_made = n->op == N_INSN && !node_is_original(ir, n) && !n->removed;
+    snprintf(to, cap, "%s", n->removed ? "- " : is_made ? "~ " : "");
+    write_node(to + strlen(to), cap - strlen(to), n);
+    if (is_made) {
+        strcat(to, ":");
+        write_bytes(to, cap, n->in);
+        strcat(to, " was");
+        write_bytes(to, cap, &insns[n->insn]);
+    }
+    if (show_dead && !n->removed)
+        write_dead(to, cap, n);
+    strcat(to, "\n");
+}
+
 static const char *reason_name(rc_t rc)
 {
     static const char *const names[] = {"RC_OK",
@@ -135,10 +263,13 @@ static const char *reason_name(rc_t rc)
 static void test_case(void **state)
 {
     const struct golden *g = *state;
-    char input[sizeof g->input], actual[sizeof g->expected] = "", line[96];
+    char input[sizeof g->input], actual[sizeof g->expected] = "", line[256];
     strcpy(input, g->input);
-    int n = read_input(input);
-    struct ir ir = {.nodes = nodes, .cap = (int)ARRAY_LEN(nodes)};
+    struct ir ir = {.nodes = nodes, .cap = (int)ARRAY_LEN(nodes), .passes = g->passes, .constant_at = constant_at};
+    int n = read_input(input, &ir);
+    ir.made = made;
+    ir.made_cap = (int)ARRAY_LEN(made);
+    ir.peek = text_count ? peek : NULL;
     memset(nodes, 0, sizeof nodes);
     rc_t rc = ir_build(&ir, &trace, insns, n);
     if (rc == RC_OK)
@@ -147,9 +278,8 @@ static void test_case(void **state)
         snprintf(actual, sizeof actual, "error %s\n", reason_name(rc));
     } else {
         for (int i = 0; i < ir.count; i++) {
-            write_node(line, sizeof line, &ir.nodes[i]);
-            snprintf(actual + strlen(actual), sizeof actual - strlen(actual), "%s%s\n",
-                     ir.nodes[i].removed ? "- " : "", line);
+            write_line(line, sizeof line, &ir, &ir.nodes[i]);
+            snprintf(actual + strlen(actual), sizeof actual - strlen(actual), "%s", line);
         }
     }
     assert_string_equal(actual, g->expected);
@@ -158,8 +288,10 @@ static void test_case(void **state)
 int main(void)
 {
     static struct CMUnitTest tests[MAX_CASES];
-    load("layout");
-    load("calls");
+    static const char *const files[] = {"layout",   "calls", "unroll", "constants", "branches",
+                                        "loads",    "flags", "idle",   "liveness",  "pipeline"};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        load(files[i]);
     for (int i = 0; i < case_count; i++)
         tests[i] = (struct CMUnitTest){.name = cases[i].name, .test_func = test_case, .initial_state = &cases[i]};
     return _cmocka_run_group_tests("passes", tests, (size_t)case_count, NULL, NULL);

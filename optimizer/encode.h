@@ -1,0 +1,21 @@
+/* Instructions that passes put in the place of the program's own.
+ *
+ * Each is a change of bytes, decoded again and compared with what it is meant to be; whatever does not come out as meant
+ * is declined, and the original stays. A made instruction lies in ir->made and keeps the pc of the one it replaces.
+ *
+ * Only behind the decoder's gate. All return false when there is no room, no such form, or bisecting forbids it. */
+#ifndef REHEAT_ENCODE_H
+#define REHEAT_ENCODE_H
+
+#include "optimizer/ir.h"
+
+/* The memory operand, only read, becomes general register `reg`, of which the operand's width is used. */
+bool encode_operand(struct ir *ir, enum pass_id pass, struct node *n, unsigned reg, const char *why);
+
+/* mov reg, value for all 64 bits; n's instruction writes reg in full and nothing else. */
+bool encode_constant(struct ir *ir, enum pass_id pass, struct node *n, unsigned reg, uint64_t value, const char *why);
+
+/* xor reg32, reg32 for a mov of zero to reg; n->flags_dead must hold all status flags. */
+bool encode_zero(struct ir *ir, enum pass_id pass, struct node *n, unsigned reg, const char *why);
+
+#endif

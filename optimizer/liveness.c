@@ -1,0 +1,180 @@
+#include "optimizer/liveness.h"
+
+#define PEEK_INSNS 8
+#define PEEK_BYTES 64
+#define ALL_FLAGS (FL_STATUS | FL_DF)
+
+static const struct live_set everything = {0xffff, ALL_FLAGS};
+
+uint16_t liveness_cc_reads(unsigned cc)
+{
+    static const uint16_t reads[] = {
+        FL_OF, FL_CF, FL_ZF, FL_CF | FL_ZF, FL_SF, FL_PF, FL_SF | FL_OF, FL_ZF | FL_SF | FL_OF,
+    };
+    return reads[cc >> 1 & 7];
+}
+
+static struct live_set join(struct live_set a, struct live_set b)
+{
+    return (struct live_set){a.gpr | b.gpr, a.flags | b.flags};
+}
+
+static bool same(struct live_set a, struct live_set b) { return a.gpr == b.gpr && a.flags == b.flags; }
+
+/* xor r, r and sub r, r only write. */
+static uint16_t gpr_read(const struct insn *in)
+{
+    bool zeroes = (in->act == ACT_XOR || in->act == ACT_SUB) && in->dst.kind == OPERAND_GPR &&
+                  in->src.kind == OPERAND_GPR && in->dst.reg == in->src.reg && in->dst.bytes >= 4;
+    return zeroes ? 0 : in->gpr_read;
+}
+
+/* Before an instruction, from what is live after it. */
+static struct live_set before_insn(const struct insn *in, struct live_set after)
+{
+    after.gpr = (uint16_t)((after.gpr & ~in->gpr_full) | gpr_read(in));
+    after.flags = (uint16_t)((after.flags & ~in->flags_killed) | in->flags_read);
+    return after;
+}
+
+/* The straight line of program text at pc, until its flags are decided. */
+static struct live_set live_at(const struct ir *ir, uint64_t pc)
+{
+    uint8_t text[PEEK_BYTES];
+    size_t have = 0, at = 0;
+    struct live_set read = {0, 0}, dead = {0, 0};
+    for (int i = 0; i < PEEK_INSNS && ir->peek; i++) {
+        struct insn in;
+        if (at + INSN_MAX_BYTES > have) {
+            have = ir->peek(app_pc(pc), text, sizeof text);
+            at = 0;
+        }
+        decode_one(text + at, have - at, app_pc(pc), &in);
+        if (in.kind != IK_PLAIN && in.kind != IK_JMP && in.kind != IK_CALL && in.kind != IK_JCC)
+            break;
+        read.gpr |= gpr_read(&in) & ~dead.gpr;
+        read.flags |= in.flags_read & ~dead.flags;
+        dead.gpr |= in.gpr_full & ~read.gpr;
+        dead.flags |= in.flags_killed & ~read.flags;
+        if (in.kind == IK_JCC || ((read.flags | dead.flags) & FL_STATUS) == FL_STATUS)
+            break;
+        at += in.len;
+        pc += in.len;
+        if (in.kind != IK_PLAIN) {
+            pc = in.target;
+            have = at = 0;
+        }
+    }
+    return (struct live_set){(uint16_t)~dead.gpr, (uint16_t)(ALL_FLAGS & ~dead.flags)};
+}
+
+static void find_exits(struct ir *ir)
+{
+    for (int i = 0; i < ir->count; i++) {
+        struct node *n = &ir->nodes[i];
+        if (n->exit_known)
+            continue;
+        n->at_exit = (struct live_set){0, 0};
+        switch ((enum node_op)n->op) {
+        case N_EXIT_IF:
+        case N_EXIT_LOOP:
+        case N_EXIT: n->at_exit = live_at(ir, n->target); break;
+        case N_GUARD:
+        case N_LOOKUP:
+            n->at_exit.gpr = (uint16_t)~ir->indirect_gpr_dead;
+            n->at_exit.flags = (uint16_t)(ALL_FLAGS & ~(ir->indirect_flags_dead & FL_STATUS));
+            break;
+        default: break;
+        }
+        n->exit_known = true;
+    }
+}
+
+/* Before n in the original program. */
+static struct live_set before_original(const struct ir *ir, const struct node *n, struct live_set after,
+                                       struct live_set head)
+{
+    if (!n->removed)
+        after = join(after, n->at_exit);
+    if (n->op == N_BACK || n->op == N_BACK_IF)
+        after = join(after, head);
+    return n->appended ? after : before_insn(&ir->insns[n->insn], after);
+}
+
+/* Before n as it is now, not counting the original program. */
+static struct live_set before_node(const struct ir *ir, const struct node *n, struct live_set after)
+{
+    const struct insn *in = &ir->insns[n->insn];
+    switch ((enum node_op)n->op) {
+    case N_INSN: return before_insn(n->in ? n->in : in, after);
+    case N_EXIT_IF:
+    case N_BACK_IF: after.flags |= liveness_cc_reads(n->cc); break;
+    case N_PUSH_CONST:
+    case N_ADD_SP: after.gpr |= 1u << R_RSP; break;
+    case N_EXIT_LOOP:
+    case N_GUARD:
+    case N_LOOKUP:
+        after.gpr |= in->gpr_read;
+        after.flags |= in->flags_read;
+        break;
+    case N_BRANCH: return everything;
+    case N_BACK:
+    case N_EXIT: break;
+    }
+    return after;
+}
+
+static bool is_end(const struct node *n) { return !n->removed && node_ends_trace(n); }
+
+/* One walk from the end to the head, given what is live there; what is live at the head. */
+static struct live_set walk_original(struct ir *ir, struct live_set head)
+{
+    struct live_set live = everything;
+    for (int i = ir->count - 1; i >= 0; i--) {
+        struct node *n = &ir->nodes[i];
+        if (is_end(n))
+            live = (struct live_set){0, 0};
+        live = before_original(ir, n, live, head);
+        n->original = live;
+    }
+    return live;
+}
+
+static struct live_set walk_nodes(struct ir *ir, struct live_set head)
+{
+    struct live_set live = everything;
+    for (int i = ir->count - 1; i >= 0; i--) {
+        struct node *n = &ir->nodes[i];
+        if (is_end(n))
+            live = (struct live_set){0, 0};
+        if (!n->removed) {
+            live = join(live, n->at_exit);
+            if (n->op == N_BACK || n->op == N_BACK_IF)
+                live = join(live, head);
+        }
+        n->gpr_dead = (uint16_t)~live.gpr;
+        n->flags_dead = (uint16_t)(ALL_FLAGS & ~live.flags);
+        if (!n->removed)
+            live = join(before_node(ir, n, live), n->original);
+    }
+    return live;
+}
+
+/* From nothing upwards: the sets only grow, so this ends. */
+static struct live_set fixpoint(struct ir *ir, struct live_set (*walk)(struct ir *, struct live_set),
+                                struct live_set head)
+{
+    for (;;) {
+        struct live_set now = join(head, walk(ir, head));
+        if (same(now, head))
+            return head;
+        head = now;
+    }
+}
+
+void liveness_compute(struct ir *ir)
+{
+    find_exits(ir);
+    struct live_set original = fixpoint(ir, walk_original, (struct live_set){0, 0});
+    (void)fixpoint(ir, walk_nodes, original);
+}

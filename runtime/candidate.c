@@ -1,0 +1,111 @@
+#include "runtime/candidate.h"
+
+#include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
+#include "runtime/workclock.h"
+
+#define ARENA_LIMIT (16u << 20)
+#define THREAD_CPU 3 /* CLOCK_THREAD_CPUTIME_ID */
+#define LIMBO_NS 2000000000u /* CPU time after which no thread is in a cleared hook's code any more */
+
+static struct arena arena = {.limit = ARENA_LIMIT};
+static struct candidate *unused; /* the one dropped first is first; its hook may still be HOOK_CLEARED */
+static struct candidate **unused_end = &unused;
+
+struct candidate *candidate_new(struct fragment *f, const struct site *site)
+{
+    struct candidate *c = unused;
+    if (c && sys_clock_ns(THREAD_CPU) - c->dropped_ns > LIMBO_NS) {
+        unused = c->next;
+        if (!unused)
+            unused_end = &unused;
+        hook_release(&c->hook);
+    } else {
+        c = arena_alloc(&arena, sizeof *c);
+    }
+    if (!c)
+        return NULL;
+    *c = (struct candidate){.variant = {NULL, f}, .arms = 2, .site = *site};
+    return c;
+}
+
+static struct cache_pc arm_entry(const struct candidate *c, int arm)
+{
+    return c->counted ? c->stub[arm != 0] : c->variant[arm]->entry;
+}
+
+static rc_t hook_aim(struct candidate *c, struct cache_pc to)
+{
+    return c->hook.state == HOOK_LIVE ? hook_retarget(&c->hook, to) : hook_set(&c->hook, &c->site, to, false);
+}
+
+rc_t candidate_switch(struct candidate *c, int arm)
+{
+    rc_t rc = RC_OK;
+    uint64_t mask = sys_signals_set(~0ULL); /* a handler must not fork between the open and the write of a patch */
+    if (!c->site.len) {
+        for (int i = 1; i < c->arms && rc == RC_OK; i++)
+            if ((i == arm) != (c->variant[i]->set == 0))
+                rc = fc_move(&c->variant[i], 1, i == arm ? 0 : c->variant[i]->id, false);
+    } else if (arm || c->counted) {
+        rc = hook_aim(c, arm_entry(c, arm));
+    } else if (c->hook.state == HOOK_LIVE) {
+        rc = hook_clear(&c->hook);
+    }
+    (void)sys_signals_set(mask);
+    if (rc == RC_OK)
+        c->arm = (uint8_t)arm;
+    return rc;
+}
+
+rc_t candidate_count(struct candidate *c, bool counted)
+{
+    struct fragment *f = c->variant[1];
+    if (counted && !c->stub[0].v) {
+        TRY(hook_aim(c, f->entry)); /* it gets its native copy */
+        TRY(workclock_stub(f->tag, c->hook.native, &c->stub[0]));
+        TRY(workclock_stub(f->tag, f->entry, &c->stub[1]));
+        TRY(hook_clear(&c->hook));
+    }
+    c->counted = counted;
+    return fc_move(&f, 1, f->set, counted);
+}
+
+void candidate_drop(struct candidate *c)
+{
+    c->counted = false;
+    (void)candidate_switch(c, 0);
+    for (int i = 1; i < c->arms; i++)
+        (void)fc_retire(c->variant[i]);
+    if (c->hook.state != HOOK_FREE && c->hook.state != HOOK_CLEARED)
+        return; /* a hook that could not be taken out keeps its record */
+    c->dropped_ns = sys_clock_ns(THREAD_CPU);
+    c->next = NULL;
+    *unused_end = c;
+    unused_end = &c->next;
+}
+
+static bool fragment_covers(const struct fragment *f, uint64_t pc)
+{
+    if (pc >= f->start.v && pc < f->start.v + f->len)
+        return true;
+    for (int i = 0; i < f->text_count; i++)
+        if (pc >= f->text[i].start && pc < f->text[i].end)
+            return true;
+    return false;
+}
+
+bool candidate_covers(const struct candidate *c, uint64_t pc)
+{
+    for (int i = 1; i < c->arms; i++)
+        if (fragment_covers(c->variant[i], pc))
+            return true;
+    return pc >= c->hook.native.v && pc < c->hook.native.v + c->hook.native_len;
+}
+
+void candidate_forget_all(void)
+{
+    arena_reset(&arena);
+    unused = NULL;
+    unused_end = &unused;
+}

@@ -1,0 +1,315 @@
+#include "runtime/policy.h"
+
+#include "runtime/base/fmt.h"
+#include "runtime/base/sys.h"
+#include "runtime/adopt.h"
+#include "runtime/candidate.h"
+#include "runtime/log.h"
+#include "runtime/stats.h"
+#include "runtime/trial.h"
+#include "tracer/block.h"
+
+#define THREAD_CPU 3 /* CLOCK_THREAD_CPUTIME_ID */
+#define MS 1000000ULL
+#define BUDGET_START (4 * MS) /* of slices */
+#define BUDGET_SHARE 250u /* and one part in so many of the thread's CPU time */
+#define LEAST_WAIT MS
+#define GATHER_NS (60 * MS) /* from the first candidate on */
+#define GATHER_MOST_NS (1000 * MS)
+#define GATHER_SAMPLES 40u
+#define BARREN_SLICES 4u /* without a new fragment: what is hot now is known */
+#define ALONE_PERCENT 20u /* of the samples: tried by itself */
+#define LEAST_PERCENT 3u /* of the samples: less is not worth a trial */
+#define SPLIT_PERCENT 10u
+#define REST_NS (250 * MS)
+#define REST_MOST_NS (60000 * MS)
+#define GROUPS 64
+
+/* Candidates that are tried together: part of the list. */
+struct group {
+    int start, n;
+};
+
+static struct {
+    bool trial, decided; /* decided: a trial has ended and its consequences are still to be drawn */
+    struct candidate *list[TRIAL_MEMBERS]; /* found and not yet judged; NULL: judged */
+    int count;
+    uint64_t found_ns, samples; /* CPU time of the first; samples since */
+    struct group queue[GROUPS]; /* to be tried before anything else is looked for; the last one first */
+    int queued;
+    struct group now; /* on trial; n 0: none */
+    bool any_kept; /* of this list */
+    uint64_t spent, due; /* CPU time in slices; of the next slice */
+    uint64_t rest; /* after the next list in vain */
+    struct policy_stats stats;
+    uint64_t emitted, fruitless; /* fragments at the last slice; slices since one made a fragment */
+} po = {.rest = REST_NS};
+
+void policy_init(const struct options *o) { po.trial = o->trial != 0; }
+
+struct policy_stats policy_stats_get(void) { return po.stats; }
+
+bool policy_full(void) { return po.trial && (po.queued || po.now.n || po.count == TRIAL_MEMBERS); }
+
+rc_t policy_take(struct fragment *f, const struct site *site)
+{
+    struct candidate *c = candidate_new(f, site);
+    if (!c)
+        return RC_NO_MEMORY;
+    if (!po.trial)
+        return site->len ? candidate_switch(c, 1) : fc_move(&f, 1, 0, false);
+    if (!po.count) {
+        po.found_ns = sys_clock_ns(THREAD_CPU);
+        po.samples = 0;
+        po.any_kept = false;
+    }
+    po.list[po.count++] = c;
+    return RC_OK;
+}
+
+void policy_sample(uint64_t pc)
+{
+    if (!po.count || po.now.n)
+        return;
+    po.samples++;
+    for (int i = 0; i < po.count; i++)
+        if (po.list[i] && candidate_covers(po.list[i], pc))
+            po.list[i]->samples++;
+}
+
+static void head_note(const struct fragment *f, struct fragment *now, rc_t why)
+{
+    const struct app_pc heads[] = {f->found_at, f->tag};
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        struct block *b = block_find(heads[i]);
+        if (!b)
+            continue;
+        b->declined = (uint8_t)why;
+        b->fragment = app_pc_eq(heads[i], f->tag) ? now : NULL;
+    }
+}
+
+static uint64_t group_percent(struct group g)
+{
+    uint64_t sum = 0;
+    for (int i = g.start; i < g.start + g.n; i++)
+        sum += po.list[i]->samples;
+    return po.samples ? sum * 100 / po.samples : 0;
+}
+
+static void group_retire(struct group g, rc_t why)
+{
+    for (int i = g.start; i < g.start + g.n; i++) {
+        struct candidate *c = po.list[i];
+        stats_declined(why);
+        head_note(c->variant[1], NULL, why);
+        candidate_drop(c);
+        po.list[i] = NULL;
+    }
+}
+
+static void group_keep(struct group g, const struct trial_result *r)
+{
+    struct fragment *f[TRIAL_MEMBERS];
+    int n = 0;
+    for (int i = g.start; i < g.start + g.n; i++) {
+        struct candidate *c = po.list[i];
+        if (candidate_switch(c, r->arm < c->arms ? r->arm : 1) != RC_OK) {
+            group_retire((struct group){i, 1}, RC_CODE_WRITE);
+            continue;
+        }
+        f[n++] = c->variant[c->arm];
+        head_note(f[n - 1], f[n - 1], RC_OK);
+        f[n - 1]->gain = r->gain.mean;
+        f[n - 1]->gain_error = r->gain.error;
+        po.list[i] = NULL;
+    }
+    (void)fc_move(f, n, 0, false);
+    po.stats.gain += r->gain.mean;
+    po.any_kept = true;
+}
+
+static void queue_add(int start, int n)
+{
+    if (n && po.queued < GROUPS)
+        po.queue[po.queued++] = (struct group){start, n};
+    else if (n)
+        group_retire((struct group){start, n}, RC_NEUTRAL);
+}
+
+static void list_sort(void)
+{
+    for (int i = 1; i < po.count; i++) {
+        struct candidate *c = po.list[i];
+        int j = i;
+        for (; j && po.list[j - 1]->samples < c->samples; j--)
+            po.list[j] = po.list[j - 1];
+        po.list[j] = c;
+    }
+}
+
+/* Those with a large part of the samples by themselves and first, the others together. */
+static void list_to_groups(void)
+{
+    list_sort();
+    int alone = 0;
+    while (alone < po.count && po.list[alone]->samples * 100 >= po.samples * ALONE_PERCENT && po.samples)
+        alone++;
+    queue_add(alone, po.count - alone);
+    for (int i = alone; i-- > 0;)
+        queue_add(i, 1);
+}
+
+static bool ripe(uint64_t now)
+{
+    if (!po.count || po.queued)
+        return po.queued > 0;
+    bool enough = now - po.found_ns > GATHER_NS && po.samples >= GATHER_SAMPLES;
+    bool complete = po.fruitless >= BARREN_SLICES || po.count == TRIAL_MEMBERS;
+    return (enough && complete) || now - po.found_ns > GATHER_MOST_NS;
+}
+
+static void log_verdict(struct group g, const struct trial_result *r, uint64_t percent)
+{
+    static const char *const words[] = {"undecided", "kept", "slower", "neutral"};
+    char line[240];
+    struct fmt f = fmt_on(line, sizeof line);
+    fmt_str(&f, "trial of ");
+    fmt_dec(&f, g.n);
+    fmt_str(&f, " fragments from ");
+    fmt_dec(&f, po.list[g.start]->variant[1]->id);
+    fmt_str(&f, ", ");
+    fmt_dec(&f, (int64_t)percent);
+    fmt_str(&f, " % of the samples: ");
+    fmt_str(&f, words[r->verdict]);
+    fmt_str(&f, ", gain ");
+    fmt_dec(&f, (int64_t)r->gain.mean * 10000 / VERDICT_ONE);
+    fmt_str(&f, " +- ");
+    fmt_dec(&f, (int64_t)r->gain.error * 10000 / VERDICT_ONE);
+    fmt_str(&f, " per 10,000 of the time; ");
+    fmt_dec(&f, r->gain.n);
+    fmt_str(&f, " blocks, ");
+    fmt_dec(&f, (int64_t)(r->cpu_ns / MS));
+    fmt_str(&f, r->counted ? " ms, iterations counted" : r->no_clock ? " ms, without a clock" : " ms");
+    log_line(line);
+}
+
+/* All judged: look on at once if that paid, later and later if not. */
+static void list_done(uint64_t now)
+{
+    po.count = 0;
+    po.fruitless = 0;
+    po.rest = po.any_kept ? REST_NS : po.rest * 2 < REST_MOST_NS ? po.rest * 2 : REST_MOST_NS;
+    if (!po.any_kept)
+        po.due = now + po.rest;
+}
+
+static void log_no_trial(struct group g, rc_t rc)
+{
+    char line[200];
+    struct fmt f = fmt_on(line, sizeof line);
+    fmt_str(&f, "no trial of ");
+    fmt_dec(&f, g.n);
+    fmt_str(&f, " fragments from ");
+    fmt_dec(&f, po.list[g.start]->variant[1]->id);
+    fmt_str(&f, ": ");
+    fmt_str(&f, proto_reason_text(rc));
+    log_line(line);
+}
+
+static void draw_conclusion(void)
+{
+    struct group g = po.now;
+    struct trial_result r = trial_end();
+    uint64_t percent = group_percent(g);
+    po.now.n = 0;
+    po.decided = false;
+    if (log_wants(1))
+        log_verdict(g, &r, percent);
+    po.stats.trials[r.verdict]++;
+    if (r.verdict == VERDICT_FASTER)
+        group_keep(g, &r);
+    else if (g.n == 1 || percent < SPLIT_PERCENT || r.no_clock)
+        group_retire(g, r.no_clock ? RC_NO_CLOCK : r.verdict == VERDICT_SLOWER ? RC_SLOWER : RC_NEUTRAL);
+    else {
+        queue_add(g.start + g.n / 2, g.n - g.n / 2);
+        queue_add(g.start, g.n / 2);
+    }
+    if (!po.queued)
+        list_done(sys_clock_ns(THREAD_CPU));
+}
+
+static void next_trial(uint64_t now)
+{
+    if (!po.queued)
+        list_to_groups();
+    while (po.queued) {
+        struct group g = po.queue[--po.queued];
+        struct fragment *f[TRIAL_MEMBERS];
+        if (group_percent(g) < LEAST_PERCENT) {
+            group_retire(g, RC_NEUTRAL);
+            continue;
+        }
+        for (int i = 0; i < g.n; i++)
+            f[i] = po.list[g.start + i]->variant[1];
+        rc_t rc = fc_move(f, g.n, f[0]->id, false);
+        if (rc == RC_OK)
+            rc = trial_begin(&po.list[g.start], g.n);
+        if (rc == RC_OK) {
+            po.now = g;
+            return;
+        }
+        if (log_wants(1))
+            log_no_trial(g, rc);
+        group_retire(g, rc);
+    }
+    list_done(now);
+}
+
+bool policy_tick(uint64_t now, bool in_code, uint64_t *wait)
+{
+    if (po.now.n && !po.decided) {
+        po.decided = trial_tick(now, adopt_alone(), wait) != TRIAL_RUNS;
+        if (!po.decided)
+            return false;
+    }
+    *wait = now < po.due && !po.decided ? po.due - now : in_code ? 10 * MS : MS;
+    return (po.decided || now >= po.due) && !in_code;
+}
+
+void policy_slice_begins(void)
+{
+    if (po.decided)
+        draw_conclusion();
+}
+
+/* POL-1 */
+static uint64_t budget_wait(uint64_t now)
+{
+    uint64_t allowed = BUDGET_START + now / BUDGET_SHARE;
+    uint64_t wait = po.spent > allowed ? (po.spent - allowed) * BUDGET_SHARE : 0;
+    uint64_t least = po.fruitless > 64 ? 100 * MS : po.fruitless > 16 ? 10 * MS : LEAST_WAIT;
+    return wait > least ? wait : least;
+}
+
+uint64_t policy_slice_ends(uint64_t began, uint64_t now)
+{
+    uint64_t made = fc_stats_get().emitted;
+    po.fruitless = made == po.emitted ? po.fruitless + 1 : 0;
+    po.emitted = made;
+    if (po.trial && !po.now.n && ripe(now))
+        next_trial(now);
+    uint64_t end = sys_clock_ns(THREAD_CPU), wait = budget_wait(end);
+    po.spent += end - began;
+    if (po.due < end + wait)
+        po.due = end + wait;
+    return po.now.n ? 3 * MS : po.due - end;
+}
+
+void policy_forget(void)
+{
+    trial_forget();
+    candidate_forget_all();
+    po.count = po.queued = po.now.n = 0;
+    po.decided = false;
+}

@@ -1,0 +1,46 @@
+/* Policy of control=sampled: when a thread is looked at, what is put on trial together, what is kept.
+ *
+ *            slices find fragments       ripe: enough samples
+ *     LOOK ---------------------------------------------------> TRIAL
+ *      ^ ^                                                        |
+ *      | +---- kept: look on at once ----------------------------+
+ *      |                                                          | nothing was kept
+ *      +---- REST: longer after each time in vain, up to a minute-+   (a set that has several members and did not gain
+ *                                                                      is first split in two, each half tried)
+ *
+ *   POL-1  the time spent in slices stays under a budget that grows with the thread's CPU time.
+ *   POL-2  a head that lost is not recorded again before REST has been left often enough (its penalty doubles).
+ *   POL-3  with trial=0 everything is kept at once.
+ *
+ * Lock held. */
+#ifndef REHEAT_POLICY_H
+#define REHEAT_POLICY_H
+
+#include "fragcache/site.h"
+#include "runtime/options.h"
+
+struct fragment;
+
+struct policy_stats {
+    int64_t gain; /* sum over what was kept of ln(native / kept), in 1/65536: of the whole thread */
+    uint64_t trials[4]; /* by enum verdict */
+};
+
+void policy_init(const struct options *o);
+/* At a CPU-time signal: `now` the thread's CPU time; in_code: its pc is in code of ours. True: a slice is to begin. Otherwise *wait nanoseconds of CPU
+ * time until the next signal. */
+bool policy_tick(uint64_t now, bool in_code, uint64_t *wait);
+/* Within a slice: what trials left to do, before it and at its end; returns nanoseconds until the next signal. */
+void policy_slice_begins(void);
+uint64_t policy_slice_ends(uint64_t began, uint64_t now);
+/* A fragment was emitted that can be entered at `site` (len 0: by links only). */
+rc_t policy_take(struct fragment *f, const struct site *site);
+/* No further fragment is wanted now. */
+bool policy_full(void);
+/* A CPU sample, wherever it fell. */
+void policy_sample(uint64_t pc);
+struct policy_stats policy_stats_get(void);
+/* Everything was withdrawn. */
+void policy_forget(void);
+
+#endif

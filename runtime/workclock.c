@@ -1,0 +1,255 @@
+#include "runtime/workclock.h"
+
+#include <linux/mman.h>
+
+#include "fragcache/hook.h"
+#include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
+#include "tracer/asm.h"
+#include "tracer/block.h"
+
+#define STUB_BYTES 64u
+#define RED_ZONE 136 /* below it: 128 bytes and a spilled register */
+#define IDEAL_SHARE 4096u /* one block run in so many is a tick */
+#define MOST_RATE 1500000u /* ticks a second of all clocks together: each costs some ten nanoseconds */
+#define LEAST_RUNS 4u /* of a block; fewer say nothing about its rate */
+#define APART 32u /* bytes between two clocks */
+#define RANKED 64
+#define THREAD_CPU 3 /* CLOCK_THREAD_CPUTIME_ID */
+#define TABLE 48 /* clocks that are remembered, live or not */
+#define LIMBO_NS 2000000000u /* CPU time after which no thread is in a cleared hook's code any more */
+
+struct clock {
+    struct hook hook;
+    struct site site;
+    struct cache_pc stub;
+    uint64_t cleared_ns;
+    bool used, live;
+};
+
+struct rank {
+    const struct block *b;
+    uint32_t off; /* how far from the ideal rate, in eighths of an octave */
+};
+
+static struct {
+    uint64_t *count; /* below 2 GiB */
+    struct clock clock[TABLE];
+    int chosen[WORKCLOCK_MOST + 1]; /* indices; the last is WORKCLOCK_HEAD's, which is not in the table */
+    int live;
+    uint64_t runs;
+    struct rank ranked[RANKED];
+    int ranked_count;
+} wc;
+
+static rc_t counters_get(void)
+{
+    if (wc.count)
+        return RC_OK;
+    void *low = sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    if (sys_failed(low) || (uint64_t)low >> 31)
+        return RC_LOW_MEMORY_MAP;
+    wc.count = low;
+    return RC_OK;
+}
+
+static rc_t stub_write(int i, struct cache_pc at, struct cache_pc to)
+{
+    uint8_t buf[STUB_BYTES];
+    uint32_t counter = (uint32_t)(uintptr_t)&wc.count[i];
+    struct asm_buf a = asm_on(buf, sizeof buf, at);
+    asm_lea(&a, R_RSP, R_RSP, -RED_ZONE);
+    asm_store(&a, R_RSP, 0, R_RCX);
+    asm_load_abs(&a, R_RCX, counter);
+    asm_lea(&a, R_RCX, R_RCX, 1);
+    asm_store_abs(&a, counter, R_RCX);
+    asm_load(&a, R_RCX, R_RSP, 0);
+    asm_lea(&a, R_RSP, R_RSP, RED_ZONE);
+    asm_jmp(&a, to.v);
+    if (a.overflow)
+        return RC_FAR_BRANCH;
+    TRY(code_stage(at, buf, a.len));
+    return code_commit();
+}
+
+static rc_t stub_reserve(struct app_pc near, struct cache_pc *stub)
+{
+    TRY(counters_get());
+    return fc_add_code(near, STUB_BYTES, stub);
+}
+
+rc_t workclock_stub(struct app_pc near, struct cache_pc to, struct cache_pc *stub)
+{
+    TRY(stub_reserve(near, stub));
+    return stub_write(TABLE, *stub, to);
+}
+
+static bool shares_text(const struct fragment *f, const struct block *b)
+{
+    for (int i = 0; i < f->text_count; i++)
+        if (b->pc.v < f->text[i].end && b->next.v > f->text[i].start)
+            return true;
+    return false;
+}
+
+/* WCK-1 */
+static bool in_fragment(const struct block *b, struct fragment *const *own, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (shares_text(own[i], b))
+            return true;
+    for (const struct fragment *f = fc_newest(); f; f = f->next)
+        if (!f->set && shares_text(f, b))
+            return true;
+    return false;
+}
+
+/* 8 * |log2(a / b)|, roughly */
+static uint32_t octaves(uint64_t a, uint64_t b)
+{
+    uint32_t n = 0;
+    if (a < b) {
+        uint64_t t = a;
+        a = b;
+        b = t;
+    }
+    while (a >= 2 * b)
+        b *= 2, n += 8;
+    return n + (uint32_t)((a - b) * 8 / b);
+}
+
+static void runs_add(struct block *b) { wc.runs += b->runs; }
+
+static void rank(struct block *b)
+{
+    if (b->map_kind != MAP_TEXT || b->runs < LEAST_RUNS || b->insns < 2)
+        return;
+    struct rank r = {b, octaves((uint64_t)b->runs * IDEAL_SHARE, wc.runs)};
+    int i = wc.ranked_count < RANKED ? wc.ranked_count++ : RANKED - 1;
+    if (i == RANKED - 1 && wc.ranked[i].b && wc.ranked[i].off <= r.off && wc.ranked_count == RANKED)
+        return;
+    for (; i && wc.ranked[i - 1].off > r.off; i--)
+        wc.ranked[i] = wc.ranked[i - 1];
+    wc.ranked[i] = r;
+}
+
+static bool apart(uint64_t at, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (at - wc.clock[wc.chosen[i]].site.at.v + APART < 2 * APART)
+            return false;
+    return true;
+}
+
+/* The clock of this place, or room for one; NULL when all have been in use a moment ago. */
+static struct clock *clock_get(struct app_pc at, uint64_t now)
+{
+    struct clock *room = NULL;
+    for (int i = 0; i < TABLE; i++) {
+        struct clock *c = &wc.clock[i];
+        if (c->used && app_pc_eq(c->site.at, at))
+            return c;
+        if (!room && (!c->used || (!c->live && now - c->cleared_ns > LIMBO_NS)))
+            room = c;
+    }
+    if (room && room->used)
+        hook_release(&room->hook);
+    if (room)
+        *room = (struct clock){0};
+    return room;
+}
+
+static rc_t clock_set(struct clock *c, struct app_pc at)
+{
+    struct site_ask ask = {.tactics = TACTIC_BIT(TACTIC_LONG) | TACTIC_BIT(TACTIC_PUN)};
+    if (!c->used) {
+        TRY(site_check(at, &ask, &c->site));
+        TRY(stub_reserve(at, &c->stub));
+        c->used = true;
+    }
+    bool again = c->hook.state == HOOK_CLEARED;
+    TRY(hook_set(&c->hook, &c->site, c->stub, false));
+    c->live = true;
+    return again ? RC_OK : stub_write((int)(c - wc.clock), c->stub, c->hook.native); /* alone, signals blocked: nobody was there yet */
+}
+
+static void clock_clear(struct clock *c)
+{
+    if (c->live && hook_clear(&c->hook) == RC_OK) {
+        c->live = false;
+        c->cleared_ns = sys_clock_ns(THREAD_CPU);
+    }
+}
+
+int workclock_choose(struct fragment *const *own, int members)
+{
+    uint64_t mask = sys_signals_set(~0ULL), now = sys_clock_ns(THREAD_CPU);
+    int n = 0, tries = 0;
+    workclock_stop();
+    wc.runs = 0;
+    wc.ranked_count = 0;
+    block_each(runs_add);
+    block_each(rank);
+    for (int i = 0; i < wc.ranked_count && n < WORKCLOCK_MOST && tries < 3 * WORKCLOCK_MOST; i++) {
+        const struct block *b = wc.ranked[i].b;
+        if (!apart(b->pc.v, n) || in_fragment(b, own, members))
+            continue;
+        tries++;
+        struct clock *c = clock_get(b->pc, now);
+        if (c && clock_set(c, b->pc) == RC_OK)
+            wc.chosen[n++] = (int)(c - wc.clock);
+        else if (c)
+            clock_clear(c);
+    }
+    (void)sys_signals_set(mask);
+    wc.live = n;
+    return n;
+}
+
+static bool too_fast(uint64_t ticks, uint64_t ns) { return ticks * 1000 / (ns / 1000000 + 1) > MOST_RATE; }
+
+bool workclock_thin(const uint64_t *ticks, uint64_t ns)
+{
+    uint64_t sum = 0;
+    bool thinned = false;
+    for (int i = 0; i < wc.live; i++)
+        sum += ticks[i];
+    for (; too_fast(sum, ns); thinned = true) {
+        int most = 0;
+        for (int i = 1; i < wc.live; i++)
+            if (wc.clock[wc.chosen[i]].live && (!wc.clock[wc.chosen[most]].live || ticks[i] > ticks[most]))
+                most = i;
+        clock_clear(&wc.clock[wc.chosen[most]]);
+        if (!ticks[most])
+            break;
+        sum -= ticks[most];
+    }
+    return thinned;
+}
+
+int workclock_live(void)
+{
+    int n = 0;
+    for (int i = 0; i < wc.live; i++)
+        n += wc.clock[wc.chosen[i]].live;
+    return n;
+}
+
+void workclock_stop(void)
+{
+    for (int i = 0; i < TABLE; i++)
+        clock_clear(&wc.clock[i]);
+    wc.live = 0;
+}
+
+uint64_t workclock_read(int i)
+{
+    int at = i == WORKCLOCK_HEAD ? TABLE : wc.chosen[i];
+    return wc.count ? __atomic_load_n(&wc.count[at], __ATOMIC_RELAXED) : 0;
+}
+
+void workclock_forget(void)
+{
+    mem_zero(wc.clock, sizeof wc.clock);
+    wc.live = 0;
+}

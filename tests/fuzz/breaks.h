@@ -1,0 +1,12 @@
+/* Wrong passes: each changes optimized IR as a pass with a certain mistake would. For the fuzzer's own test. */
+#ifndef REHEAT_FUZZ_BREAKS_H
+#define REHEAT_FUZZ_BREAKS_H
+
+#include "optimizer/ir.h"
+
+/* Applies the mistake of that name somewhere in ir, `roll` says where. False when the trace gives no occasion. */
+bool break_apply(struct ir *ir, const char *name, uint32_t roll);
+/* The names, in order; NULL after the last. */
+const char *break_name(int i);
+
+#endif

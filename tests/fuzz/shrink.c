@@ -1,0 +1,69 @@
+#include "tests/fuzz/shrink.h"
+
+#include <string.h>
+
+bool case_fails(const struct case_under_test *t, struct built *b, struct subject *sub, struct comparison *c)
+{
+    if (!program_build(&t->program, b) || subject_make(b, &t->knobs, sub) != RC_OK)
+        return false;
+    return compare_run(sub, &t->state, &t->memory, t->way, c) == V_DIFFERENT;
+}
+
+static struct case_under_test smaller;
+static struct built built;
+static struct comparison comparison;
+
+static const char *what; /* the difference it began with: another would be another mistake */
+
+static bool still_fails(void)
+{
+    struct subject sub;
+    return case_fails(&smaller, &built, &sub, &comparison) && (!what || comparison.what == what);
+}
+
+static bool without_items(struct case_under_test *t, int from, int n)
+{
+    smaller = *t;
+    struct program *p = &smaller.program;
+    memmove(p->items + from, p->items + from + n, sizeof p->items[0] * (size_t)(p->count - from - n));
+    p->count -= n;
+    if (!still_fails())
+        return false;
+    *t = smaller;
+    return true;
+}
+
+/* The recorded state itself, or a plainer entry, makes it easier to read. */
+static void simplify_state(struct case_under_test *t)
+{
+    smaller = *t;
+    smaller.way = (struct way){.entry = ENTER_DIRECT, .linked = true, .stop = t->way.stop};
+    if (still_fails())
+        *t = smaller;
+    smaller = *t;
+    smaller.state = smaller.program.start;
+    smaller.memory = smaller.program.memory;
+    if (still_fails())
+        *t = smaller;
+    smaller = *t;
+    smaller.knobs.place = PLACE_NEAR;
+    if (still_fails())
+        *t = smaller;
+}
+
+void shrink(struct case_under_test *t)
+{
+    bool changed = true;
+    what = NULL;
+    smaller = *t;
+    if (!still_fails())
+        return;
+    what = comparison.what;
+    for (int round = 0; changed && round < 10; round++) {
+        changed = false;
+        for (int n = t->program.count / 2; n; n /= 2)
+            for (int at = t->program.count - n; at >= 0; at -= n)
+                changed |= at + n <= t->program.count && without_items(t, at, n);
+    }
+    simplify_state(t);
+}

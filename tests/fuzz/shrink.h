@@ -1,0 +1,19 @@
+/* Makes a failing case small: takes items out of the program as long as it still fails. */
+#ifndef REHEAT_FUZZ_SHRINK_H
+#define REHEAT_FUZZ_SHRINK_H
+
+#include "tests/fuzz/compare.h"
+
+struct case_under_test {
+    struct program program;
+    struct knobs knobs;
+    struct state state;
+    struct memory memory;
+    struct way way;
+};
+
+/* True when the case still fails; what differs is in c. */
+bool case_fails(const struct case_under_test *t, struct built *b, struct subject *sub, struct comparison *c);
+void shrink(struct case_under_test *t);
+
+#endif

@@ -1,0 +1,48 @@
+/* The code under test: a trace optimized and lowered into the world's cache, and one run of it. */
+#ifndef REHEAT_FUZZ_SUBJECT_H
+#define REHEAT_FUZZ_SUBJECT_H
+
+#include "fragcache/lower.h"
+#include "tests/fuzz/program.h"
+#include "tests/fuzz/rng.h"
+
+struct knobs {
+    bool alone;         /* ir.alone */
+    enum place place;   /* PLACE_FAR: fragments out of reach of the text's data */
+    uint32_t passes; /* ir.passes, ir.bisect, ir.unroll */
+    int bisect, unroll;
+    bool made, peek, constants; /* whether passes may make instructions, look at exits' code, rely on read-only data */
+    bool abi; /* flags, r10 and r11 are dead where an indirect branch leads to */
+    uint32_t roll; /* where a wrong pass errs */
+    const char *broken; /* a wrong pass, of breaks.h; NULL: none */
+};
+
+struct subject {
+    struct ir ir;
+    struct lowered out;
+    struct cache_pc at;
+    bool abi; /* of the knobs */
+};
+
+#define ABI_GPR_DEAD (1u << 10 | 1u << 11)
+
+/* Random settings of the pipeline. */
+struct knobs knobs_choose(struct rng *r);
+
+/* Any reason of the optimizer or the lowering. The subject lives until the next one. */
+rc_t subject_make(const struct built *b, const struct knobs *k, struct subject *s);
+/* Back edges lead to the fragment itself, or to their stubs. */
+void subject_link(const struct subject *s, bool linked);
+
+enum entry_way { ENTER_DIRECT, ENTER_LOOKUP };
+/* Enters the fragment with s. Where it leaves is in left: LEFT_EXIT and LEFT_LOOKUP have a target. */
+struct left subject_run(const struct subject *sub, struct state *s, enum entry_way way);
+/* The same, stopped in front of one of its instructions, if it gets there; `roll` says which. */
+struct left subject_run_until(const struct subject *sub, struct state *s, unsigned roll);
+/* Makes s, as it was when the fragment was stopped or faulted at a cache pc, the program's state. The app pc where the
+ * program is; 0: the fragment does not know. */
+uint64_t subject_recover(const struct subject *sub, struct state *s, uint64_t cache);
+/* Registers that the optimizer calls dead at an app pc: code may borrow them, and a fault shows that. */
+unsigned subject_dead(const struct subject *sub, uint64_t pc);
+
+#endif

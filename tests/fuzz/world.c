@@ -1,0 +1,318 @@
+#include "tests/fuzz/world.h"
+
+#include <cpuid.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "tracer/asm.h"
+#include "tracer/decode.h"
+
+#define TABLE    0x70000000ULL
+#define PAD_ID   0x40000000u
+#define FAULT_ID 0x50000000u
+#define HANG_ID  0x50000001u
+#define TICK_US  4000
+
+void fuzz_enter(struct state *s, uint64_t pc);
+void fuzz_leave(void);
+REH_HIDDEN uint32_t fuzz_xsave_mask;
+
+struct code_region world_region[PLACE_COUNT];
+uint32_t world_lookup = (uint32_t)TABLE;
+struct tls_slots *world_slots;
+
+static __thread struct tls_slots slots;
+static struct left left;
+static int extra_count;
+static uint64_t extra[WORLD_EXTRA]; /* addresses */
+static uint64_t runs, runs_at_tick;
+static uint64_t stop_at; /* where an int3 of ours lies; 0: nowhere */
+static size_t xsave_end;
+static bool avx2, avx512;
+
+bool world_has_avx2(void)
+{
+    return avx2;
+}
+
+bool world_has_avx512(void)
+{
+    return avx512;
+}
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(2);
+}
+
+static void *map_at(uint64_t at, size_t bytes, int prot)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    void *p = mmap((void *)(uintptr_t)at, bytes, prot, flags, -1, 0);
+    if (p == MAP_FAILED)
+        die("mmap");
+    return p;
+}
+
+/* Executable at `at`, writable at world_writable(at). */
+static uint8_t *map_code(uint64_t at, size_t bytes)
+{
+    int fd = memfd_create("fuzz", MFD_CLOEXEC), flags = MAP_SHARED | MAP_FIXED_NOREPLACE;
+    uint8_t *w = world_writable(at);
+    if (fd < 0 || ftruncate(fd, (off_t)bytes) ||
+        mmap((void *)(uintptr_t)at, bytes, PROT_READ | PROT_EXEC, flags, fd, 0) == MAP_FAILED ||
+        mmap(w, bytes, PROT_READ | PROT_WRITE, flags, fd, 0) == MAP_FAILED)
+        die("code memory");
+    close(fd);
+    return w;
+}
+
+static bool is_generated(uint64_t pc)
+{
+    return (pc >= WORLD_TEXT && pc < WORLD_NEAR + WORLD_CACHE) ||
+           (pc >= WORLD_FAR && pc < WORLD_REPLAY + WORLD_REPLAY_BYTES);
+}
+
+/* Sends the interrupted code to fuzz_leave, with its registers as they are. */
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+    uint64_t pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP];
+    if (!world_slots->ctx) { /* our own fault: let it happen again, unhandled */
+        signal(sig, SIG_DFL);
+        return;
+    }
+    uint64_t address = (uint64_t)(uintptr_t)info->si_addr;
+    left = (struct left){LEFT_FAULT, 0, sig, pc, address, 0};
+    if (sig == SIGTRAP || (sig == SIGSEGV && (uc->uc_mcontext.gregs[REG_ERR] &
+                                              16))) { /* int3 between the instructions; or a fetch */
+        left.kind = LEFT_STRAY;
+        left.target = sig == SIGTRAP ? pc - 1 : pc;
+    }
+    if (sig == SIGTRAP && pc - 1 == stop_at)
+        left = (struct left){.kind = LEFT_STEP, .pc = stop_at};
+    world_slots->exit_id = FAULT_ID;
+    uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)&fuzz_leave;
+}
+
+static void on_tick(int sig, siginfo_t *info, void *context)
+{
+    (void)sig, (void)info;
+    ucontext_t *uc = context;
+    uint64_t pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP];
+    static unsigned ticks; /* several: time that a busy host takes away counts as ours */
+    ticks = runs == runs_at_tick ? ticks + 1 : 0;
+    runs_at_tick = runs;
+    if (ticks < 12 || !is_generated(pc))
+        return;
+    left = (struct left){LEFT_HANG, 0, 0, pc, 0, 0};
+    world_slots->exit_id = HANG_ID;
+    uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)&fuzz_leave;
+}
+
+static void set_handlers(void)
+{
+    static uint8_t stack[64 << 10] __attribute__((aligned(64)));
+    stack_t alt = {.ss_sp = stack, .ss_size = sizeof stack};
+    if (sigaltstack(&alt, NULL))
+        die("sigaltstack");
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigfillset(&sa.sa_mask);
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++)
+        if (sigaction(faults[i], &sa, NULL))
+            die("sigaction");
+    sa.sa_sigaction = on_tick;
+    sa.sa_flags |= SA_RESTART;
+    struct itimerval tick = {{0, TICK_US}, {0, TICK_US}};
+    if (sigaction(SIGVTALRM, &sa, NULL) || setitimer(ITIMER_VIRTUAL, &tick, NULL))
+        die("timer");
+}
+
+/* One component of the xsave area: where it lies (SDM volume 1, 13.4). */
+static void note_component(unsigned i)
+{
+    unsigned size, offset, c, d;
+    __cpuid_count(13, i, size, offset, c, d);
+    if (offset + size > xsave_end)
+        xsave_end = offset + size;
+}
+
+static void look_at_cpu(void)
+{
+    unsigned a, b, c, d, lo, hi;
+    __cpuid(1, a, b, c, d);
+    if (!(c & 1u << 27) || !(c & 1u << 28)) {
+        fprintf(stderr, "fuzz: this CPU has no AVX; requirement: XSAVE and AVX\n");
+        exit(2);
+    }
+    __asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    fuzz_xsave_mask = lo & 0xe7;
+    xsave_end = 576;
+    for (unsigned i = 2; i < 8; i++)
+        if (fuzz_xsave_mask & 1u << i)
+            note_component(i);
+    if (xsave_end > XSAVE_BYTES) {
+        fprintf(stderr, "fuzz: xsave area of %zu bytes; requirement: at most %d\n", xsave_end, XSAVE_BYTES);
+        exit(2);
+    }
+    __cpuid_count(7, 0, a, b, c, d);
+    avx2 = b & 1u << 5;
+    avx512 = (b & 1u << 16) && (fuzz_xsave_mask & 0xe0) == 0xe0;
+}
+
+/* jmp fuzz_leave, from anywhere */
+static void leave_through(struct asm_buf *a)
+{
+    asm_jmp_mem(a, asm_here(a).v + 6);
+    asm_u64(a, (uint64_t)(uintptr_t)&fuzz_leave);
+}
+
+static void region_init(struct code_region *r, uint64_t at)
+{
+    uint8_t *p = map_code(at, WORLD_CACHE);
+    struct asm_buf a = asm_on(p, 256, cache_pc(at));
+    *r = (struct code_region){.start = at, .end = at + WORLD_CACHE};
+    r->leave = asm_here(&a);
+    leave_through(&a);
+    r->lookup_miss = asm_here(&a); /* as in tracer/stubs.c */
+    asm_store_slot(&a, SLOT(target), R_RDX);
+    asm_load_slot(&a, R_RDX, SLOT(spill1));
+    asm_load_slot(&a, R_RCX, SLOT(spill0));
+    asm_store_slot_imm32(&a, SLOT(exit_id), EXIT_LOOKUP);
+    leave_through(&a);
+    r->fragments = (struct code_area){at + 4096, at + WORLD_CACHE, at + 4096};
+}
+
+static void pads_init(void)
+{
+    uint8_t *p = map_code(WORLD_PADS, 8192);
+    struct asm_buf a = asm_on(p, 8192, cache_pc(WORLD_PADS));
+    for (unsigned i = 0; i < WORLD_PAD_COUNT; i++) {
+        a.len = (size_t)i * WORLD_PAD_STRIDE;
+        asm_store_slot_imm32(&a, SLOT(exit_id), PAD_ID + i);
+        leave_through(&a);
+    }
+}
+
+void world_init(void)
+{
+    uint64_t fs;
+    __asm__("mov %%fs:0, %0" : "=r"(fs));
+    slots_fs_offset = (int32_t)((int64_t)(uintptr_t)&slots - (int64_t)fs);
+    world_slots = &slots;
+    look_at_cpu();
+    memset(map_code(WORLD_TEXT, WORLD_TEXT_BYTES), 0xcc, WORLD_TEXT_BYTES);
+    map_at(WORLD_CONSTS, 4096, PROT_READ | PROT_WRITE);
+    uint64_t *fixed = (uint64_t *)(void *)map_code(WORLD_FIXED, 4096);
+    for (unsigned i = 0; i < 512; i++)
+        fixed[i] = i % 3 ? i * 0x0123456789abcdefULL : i;
+    map_at(WORLD_DATA, 8192, PROT_READ | PROT_WRITE);
+    uint64_t *table = map_at(TABLE, 65536 * 8, PROT_READ | PROT_WRITE);
+    pads_init();
+    region_init(&world_region[PLACE_NEAR], WORLD_NEAR);
+    region_init(&world_region[PLACE_FAR], WORLD_FAR);
+    region_init(&world_region[PLACE_REPLAY], WORLD_REPLAY);
+    for (unsigned i = 0; i < 65536; i++)
+        table[i] =
+            world_region[PLACE_NEAR].lookup_miss.v; /* reached through a register: either region's does */
+    set_handlers();
+}
+
+struct left world_run(struct state *s, uint64_t pc)
+{
+    runs++;
+    slots.ctx = (struct cpu_ctx *)s; /* running */
+    slots.exit_id = UINT32_MAX;
+    fuzz_enter(s, pc);
+    slots.ctx = NULL;
+    uint32_t id = slots.exit_id;
+    if (id == FAULT_ID || id == HANG_ID)
+        return left;
+    if (id == EXIT_LOOKUP)
+        return (struct left){.kind = LEFT_LOOKUP, .target = slots.target};
+    if (id - PAD_ID < WORLD_PAD_COUNT)
+        return (struct left){.kind = LEFT_PAD, .id = id - PAD_ID};
+    return (struct left){.kind = LEFT_EXIT, .id = id - EXIT_FIRST};
+}
+
+struct left world_run_until(struct state *s, uint64_t pc, uint64_t stop)
+{
+    uint8_t *p = world_writable(stop), kept = *p;
+    stop_at = stop;
+    *p = 0xcc;
+    struct left l = world_run(s, pc);
+    *p = kept;
+    stop_at = 0;
+    return l;
+}
+
+void world_extra_set(int count, const uint64_t *pages)
+{
+    extra_count = count;
+    for (int i = 0; i < count; i++)
+        extra[i] = pages[i];
+}
+
+int world_extra_count(void)
+{
+    return extra_count;
+}
+
+void world_memory_copy(struct memory *to, const struct memory *from)
+{
+    memcpy(to, from, offsetof(struct memory, extra) + (size_t)extra_count * sizeof to->extra[0]);
+}
+
+void world_memory_set(const struct memory *m)
+{
+    memcpy((void *)(uintptr_t)WORLD_DATA, (const void *)m, offsetof(struct memory, consts));
+    memcpy((void *)(uintptr_t)WORLD_CONSTS, m->consts, sizeof m->consts);
+    for (int i = 0; i < extra_count; i++)
+        memcpy((void *)(uintptr_t)extra[i], m->extra[i], sizeof m->extra[i]);
+}
+
+void world_memory_get(struct memory *m)
+{
+    memcpy((void *)m, (const void *)(uintptr_t)WORLD_DATA, offsetof(struct memory, consts));
+    memcpy(m->consts, (const void *)(uintptr_t)WORLD_CONSTS, sizeof m->consts);
+    for (int i = 0; i < extra_count; i++)
+        memcpy(m->extra[i], (const void *)(uintptr_t)extra[i], sizeof m->extra[i]);
+}
+
+/* Not the addresses and the opcode of the last x87 instruction: they tell the copy from the original. */
+static const struct {
+    size_t from, to;
+    const char *name;
+} parts[] = {{0, 5, "x87 words"}, {24, 28, "mxcsr"},      {32, 160, "x87 registers"},
+             {160, 416, "xmm"},   {576, 832, "ymm high"}, {832, 0, "avx512"}};
+
+static size_t part_end(size_t i)
+{
+    return parts[i].to ? parts[i].to : xsave_end;
+}
+
+bool world_vectors_equal(const struct state *a, const struct state *b)
+{
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (part_end(i) > parts[i].from &&
+            memcmp(a->xs + parts[i].from, b->xs + parts[i].from, part_end(i) - parts[i].from) != 0)
+            return false;
+    return true;
+}
+
+void world_vectors_print(const struct state *a, const struct state *b)
+{
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        for (size_t k = parts[i].from; k < part_end(i); k++)
+            if (a->xs[k] != b->xs[k])
+                fprintf(stderr, "  %s +%zu: %02x, natively %02x\n", parts[i].name, k - parts[i].from,
+                        b->xs[k], a->xs[k]);
+}
