@@ -91,7 +91,7 @@ help:
 # --- building
 
 $(BUILD)/libreheat.so: $(RT_OBJ)
-	@echo "  CC   $@"; $(CC) -shared -nostdlib -Wl,-z,defs,-z,now,-z,relro,-z,noexecstack,-soname,libreheat.so,--hash-style=gnu,--build-id -o $@ $^
+	@echo "  CC   $@"; $(CC) -shared -nostdlib -Wl,-z,defs,-z,now,-z,norelro,-z,noseparate-code,-z,noexecstack,-soname,libreheat.so,--hash-style=gnu,--build-id -o $@ $^
 
 $(BUILD)/reheat: $(TOOL_OBJ)
 	@echo "  CC   $@"; $(CC) -o $@ $^
@@ -181,7 +181,7 @@ fuzz-facts: $(BUILD)/fuzz/fuzz-wild
 	@$< --facts $(FUZZ_ELF)
 
 fuzz-replay: $(BUILD)/fuzz/fuzz-wild
-	@$< --seed $(FUZZ_SEED) --replay $(FUZZ_RECORD)
+	@$< --seed $(FUZZ_SEED) --replay $(or $(FUZZ_RECORD),$(error FUZZ_RECORD=file is missing))
 
 .PHONY: test test-full stress
 test: all $(UNIT_TESTS) | $(DEPS_TEST)

@@ -24,8 +24,8 @@ struct cpu_state {
     uint64_t rflags, pc;
 };
 
-/* Makes *s the program's state. `slots`: of the thread, as they were when it was stopped. False: the pc is in no code that
- * is known, *s is unchanged. */
+/* Makes *s the program's state. `slots`: of the thread, as they were when it was stopped. False: the pc is in no code
+ * that is known, *s is unchanged. */
 bool fc_recover(struct cpu_state *s, const struct tls_slots *slots);
 
 /* Code of a region's fragment area has these recipes, by offset from `start`; they are the caller's, and stay until

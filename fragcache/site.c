@@ -59,6 +59,18 @@ static bool in_segment(const struct module *m, uint64_t at, uint64_t bytes)
     return false;
 }
 
+/* Memory that need not be there: a program may map part of its text a second time, without what lies around it. */
+static bool memory_equals(uint64_t at, const void *want, size_t n)
+{
+    Elf64_Ehdr got;
+    struct {
+        void *base;
+        uint64_t len;
+    } to = {&got, n}, from = {(void *)at, n};
+    return n <= sizeof got && sys_call6(__NR_process_vm_readv, sys_getpid(), (long)&to, 1, (long)&from, 1, 0) == (long)n &&
+           mem_compare(&got, want, n) == 0;
+}
+
 static bool segments_read(struct module *m, long fd, const Elf64_Ehdr *eh, const struct map_range *r)
 {
     Elf64_Phdr ph[64];
@@ -89,7 +101,7 @@ static bool segments_read(struct module *m, long fd, const Elf64_Ehdr *eh, const
         }
     }
     /* The same file as the one that is mapped, as far as its header tells. */
-    return header && in_segment(m, header, sizeof *eh) && mem_compare((const void *)header, eh, sizeof *eh) == 0;
+    return header && in_segment(m, header, sizeof *eh) && memory_equals(header, eh, sizeof *eh);
 }
 
 /* __rseq_cs holds the descriptors of critical sections (Linux, include/uapi/linux/rseq.h). Only section headers
@@ -125,6 +137,8 @@ static void module_read(struct module *m, const struct map_range *r)
     m->readable = file_read(fd, &eh, sizeof eh, 0) == sizeof eh && mem_compare(eh.e_ident, ELFMAG, SELFMAG) == 0 &&
                   eh.e_ident[EI_CLASS] == ELFCLASS64 && segments_read(m, fd, &eh, r) && rseq_read(m, fd, &eh);
     (void)sys_close(fd);
+    if (!m->readable) /* nothing outside the range is known to belong to it */
+        *m = (struct module){.text_start = r->start, .text_end = r->end};
 }
 
 /* The module of a pc; it is read if `r`, the range of that pc, is given. */

@@ -371,7 +371,7 @@ void dispatch_init(const struct options *o)
     code_set_sizes(BLOCK_AREA_BYTES, o->cache_bytes);
 }
 
-rc_t dispatch_slice_begin(uint64_t pc, const struct cpu_ctx *state, uint64_t *entry, uint64_t *sp, uint64_t *arg)
+rc_t dispatch_slice_begin(const struct cpu_state *state, uint64_t *entry, uint64_t *sp, uint64_t *arg)
 {
     if (control_abandoned() != RC_OK)
         return control_abandoned();
@@ -382,7 +382,7 @@ rc_t dispatch_slice_begin(uint64_t pc, const struct cpu_ctx *state, uint64_t *en
         return RC_NO_MEMORY;
     mem_copy(t->ctx.gpr, state->gpr, sizeof t->ctx.gpr);
     t->ctx.rflags = state->rflags;
-    t->start_pc = pc;
+    t->start_pc = state->pc;
     t->state = THREAD_WAITING;
     control_slots()->ctx = &t->ctx;
     *entry = (uint64_t)(uintptr_t)&run_slice;

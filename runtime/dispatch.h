@@ -19,6 +19,7 @@
 #ifndef REHEAT_DISPATCH_H
 #define REHEAT_DISPATCH_H
 
+#include "fragcache/recover.h"
 #include "runtime/base/context.h"
 #include "runtime/options.h"
 #include "runtime/syscalls.h"
@@ -26,10 +27,9 @@
 /* Settings; once, before anything else here. */
 void dispatch_init(const struct options *o);
 
-/* control=sampled: prepares a slice of the calling thread, which a signal found at `pc` with the general registers
- * and flags of `state`. The caller, a signal handler, arranges that the thread goes on at *entry with *sp as its
+/* control=sampled: prepares a slice of the calling thread, whose own state a signal found to be `state`. The caller, a signal handler, arranges that the thread goes on at *entry with *sp as its
  * stack pointer, *arg in rdi and its vector state as it was. Lock held. A reason when there can be no slice. */
-rc_t dispatch_slice_begin(uint64_t pc, const struct cpu_ctx *state, uint64_t *entry, uint64_t *sp, uint64_t *arg);
+rc_t dispatch_slice_begin(const struct cpu_state *state, uint64_t *entry, uint64_t *sp, uint64_t *arg);
 
 /* Takes the calling thread under control: returns to the caller as usual, but interpreted from there on.
  * Any failure leaves the thread native. */

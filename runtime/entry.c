@@ -18,7 +18,11 @@
 
 extern const char *gnu_get_libc_version(void) __attribute__((weak));
 
-static struct options options;
+/* What a process writes that ends before its first slice shares a page with what the loader wrote. */
+#define AT_START __attribute__((section(".data")))
+static struct options options AT_START;
+static uint64_t loader_address AT_START;
+static bool prepared AT_START;
 
 static const char *env_find(char **envp, const char *name)
 {
@@ -68,6 +72,20 @@ static void log_refusal(rc_t rc, const char *detail)
     log_line(line);
 }
 
+/* What only a process needs that is interpreted. Under control=sampled that is at the first slice's signal. */
+static void prepare(void)
+{
+    prepared = true;
+    maps_set_loader(loader_address);
+    stats_init(&options);
+    housekeep_init(&options);
+    dump_set(options.dump_path);
+    dispatch_init(&options);
+    policy_init(&options);
+    log_set(options.log_path, (unsigned)options.verbose);
+    (void)traces_init(&options); /* keeps a pointer */
+}
+
 __attribute__((constructor)) static void reheat_start(int argc, char **argv, char **envp)
 {
     (void)argc;
@@ -77,35 +95,31 @@ __attribute__((constructor)) static void reheat_start(int argc, char **argv, cha
         return; /* other C libraries call constructors without arguments */
     options_default(&options);
     rc_t rc = options_parse(&options, env_find(envp, "REHEAT"), bad);
-    log_set(options.log_path, (unsigned)options.verbose);
     const Elf64_auxv_t *auxv = auxv_of(envp);
     if (rc == RC_OK && options.control == CONTROL_OFF)
         return;
     if (rc == RC_OK)
         rc = refusals(auxv);
-    if (rc != RC_OK) {
-        log_refusal(rc, bad);
-        return;
+    loader_address = auxv_get(auxv, AT_BASE);
+    if (rc == RC_OK && options.control == CONTROL_FULL) {
+        prepare();
+        rc = dispatch_take_control(&options);
+    } else if (rc == RC_OK) {
+        rc = slice_start(prepare);
     }
-    maps_set_loader(auxv_get(auxv, AT_BASE));
-    stats_init(&options);
-    housekeep_init(&options);
-    dump_set(options.dump_path);
-    dispatch_init(&options);
-    policy_init(&options);
-    rc = traces_init(&options);
-    if (rc == RC_OK)
-        rc = options.control == CONTROL_FULL ? dispatch_take_control(&options) : slice_start(&options);
     if (rc != RC_OK) {
         stats.bailout_reason = rc;
-        log_refusal(rc, "");
+        log_set(options.log_path, (unsigned)options.verbose);
+        log_refusal(rc, bad);
     }
 }
 
 /* Reached when the program ends in exit(3) on a thread that went native. */
 __attribute__((destructor)) static void reheat_stop(void)
 {
-    if (options.control == CONTROL_OFF || !stats.version || dispatch_in_control())
+    if (!prepared && !(slice_active() && options.stats_path[0]))
+        return; /* nothing to tell, and the kernel takes the timer away */
+    if (options.control == CONTROL_OFF || (prepared && !stats.version) || dispatch_in_control())
         return;
     if (slice_active())
         slice_stop();

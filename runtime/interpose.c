@@ -41,6 +41,8 @@ static void *next_find(void **cache, const char *name)
 static int set_action(void **next, const char *name, int sig, const struct libc_sigaction *act,
                       struct libc_sigaction *old)
 {
+    if (sig == SLICE_SIGNAL && slice_active() && act && (uint64_t)(uintptr_t)act->handler > 1)
+        slice_stop(); /* the program wants it */
     if (sig == SLICE_SIGNAL && slice_active()) {
         struct libc_sigaction before = theirs;
         if (act)
@@ -54,15 +56,22 @@ static int set_action(void **next, const char *name, int sig, const struct libc_
     if (act) {
         wrapped = *act;
         wrapped.handler = signals_wrap(sig, act->handler);
+        if (act->flags & SA_ONSTACK) /* an alternate stack may have no room for a frame of ours */
+            wrapped.mask[0] |= 1ULL << (SLICE_SIGNAL - 1);
     }
     int result = real ? real(sig, act ? &wrapped : NULL, old) : -1;
-    if (result == 0 && old)
+    if (result == 0 && old) {
         old->handler = signals_unwrap(sig, old->handler);
+        if (old->flags & SA_ONSTACK)
+            old->mask[0] &= ~(1ULL << (SLICE_SIGNAL - 1));
+    }
     return result;
 }
 
 static void *set_handler(void **next, const char *name, int sig, void *handler)
 {
+    if (sig == SLICE_SIGNAL && slice_active() && (uint64_t)(uintptr_t)handler > 1)
+        slice_stop();
     if (sig == SLICE_SIGNAL && slice_active()) {
         void *before = theirs.handler;
         theirs.handler = handler;
@@ -102,6 +111,42 @@ static const struct libc_sigset *without_ours(const struct libc_sigset *set, str
         return set;
     copy->bits[0] = set->bits[0] & ~(1ULL << (SLICE_SIGNAL - 1)); /* the kernel reads no more than one word */
     return copy;
+}
+
+/* Ours is never blocked: a signal that waits would end the next sigsuspend, ppoll, pselect or epoll_pwait. The program
+ * reads back what it set. */
+static __thread bool theirs_blocked __attribute__((tls_model("initial-exec")));
+
+static int mask_set(void **next, const char *name, int how, const struct libc_sigset *set, struct libc_sigset *old)
+{
+    const uint64_t ours = 1ULL << (SLICE_SIGNAL - 1);
+    struct libc_sigset copy;
+    int (*real)(int, const struct libc_sigset *, struct libc_sigset *) = next_find(next, name);
+    if (!real)
+        return 38;
+    bool wanted = set && (set->bits[0] & ours), blocked = theirs_blocked;
+    int rc = real(how, how == SIG_UNBLOCK ? set : without_ours(set, &copy), old);
+    if (rc != 0 || !slice_active())
+        return rc;
+    if (set)
+        theirs_blocked = how == SIG_SETMASK ? wanted : wanted ? how == SIG_BLOCK : blocked;
+    if (old) /* blocked by us in a handler, or wanted by the program */
+        old->bits[0] = (old->bits[0] & ~ours) | (blocked ? ours : 0);
+    return rc;
+}
+
+EXPORT int sigprocmask(int how, const struct libc_sigset *set, struct libc_sigset *old);
+int sigprocmask(int how, const struct libc_sigset *set, struct libc_sigset *old)
+{
+    static void *next;
+    return mask_set(&next, "sigprocmask", how, set, old);
+}
+
+EXPORT int pthread_sigmask(int how, const struct libc_sigset *set, struct libc_sigset *old);
+int pthread_sigmask(int how, const struct libc_sigset *set, struct libc_sigset *old)
+{
+    static void *next;
+    return mask_set(&next, "pthread_sigmask", how, set, old);
 }
 
 EXPORT int sigwait(const struct libc_sigset *set, int *sig);

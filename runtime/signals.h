@@ -4,8 +4,8 @@
  *   program: sigaction(SIGSEGV, handler)  --interpose.c: signals_wrap-->  kernel: sigaction(SIGSEGV, ours)
  *
  *   kernel --> ours: the pc is  the program's                         nothing to do
- *                               in a fragment, gate, native copy      the frame is rewritten to the program's state, for
- *                                                                     good: after the handler the program goes on natively
+ *                               in a fragment, gate, native copy      the frame is rewritten to the program's state,
+ *                                                                     for good: the program goes on natively
  *                               in a copy or fragment, control=full   rewritten while the handler looks at it
  *                               in a slice of control=sampled         it waits, blocked, until the slice ends; a fault
  *                                                                     in a copy ends the slice

@@ -8,8 +8,10 @@
 
 #include "fragcache/cache.h"
 #include "fragcache/pun.h"
+#include "fragcache/recover.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
+#include "runtime/control.h"
 #include "runtime/dispatch.h"
 #include "runtime/housekeep.h"
 #include "runtime/policy.h"
@@ -22,6 +24,9 @@
 #define FIRST_NS 20000000u /* short processes never see a slice */
 #define LEAST_NS 1000000u
 #define CLOCK_THREAD 3 /* CLOCK_THREAD_CPUTIME_ID */
+/* User time of the calling thread (Linux, posix-timers_types.h: MAKE_THREAD_CPUCLOCK(0, CPUCLOCK_VIRT)). Setting a timer
+ * on the scheduler's clock would bring the scheduler up to date, and a short process its preemption forward. */
+#define CLOCK_THREAD_USER (-3)
 #define SA_RESTORER_ 0x04000000
 
 static struct {
@@ -29,7 +34,8 @@ static struct {
     int timer; /* of the one thread that is sampled */
     long pid; /* whose timer it is: a fork's child has none, and its own may have the same number */
     struct thread *thread; /* that is sampled; NULL before its first slice */
-} sl;
+    void (*prepare)(void); /* NULL: done */
+} sl __attribute__((section(".data"))); /* see AT_START in entry.c */
 
 /* What the kernel calls and returns through; glibc's sigaction would not do, we are not linked with it. */
 struct kernel_sigaction {
@@ -57,6 +63,13 @@ static void give_up(rc_t reason)
     stats.bailout_cpu_ns = sys_clock_ns(2);
 }
 
+static void prepare_once(void)
+{
+    if (sl.prepare)
+        sl.prepare();
+    sl.prepare = NULL;
+}
+
 static void arm(uint64_t ns)
 {
     struct {
@@ -71,6 +84,7 @@ static void arm(uint64_t ns)
 void slice_stop(void)
 {
     uint64_t mask = sys_signals_set(~0ULL); /* no slice may begin in here */
+    prepare_once();
     if (!dispatch_in_control())
         housekeep_exit();
     if (sys_getpid() == sl.pid)
@@ -79,19 +93,22 @@ void slice_stop(void)
     (void)sys_signals_set(mask);
 }
 
-static void state_of(const struct sigcontext *sc, struct cpu_ctx *c)
+/* The program's own state. False: the thread is in code of ours that it is only on its way through. */
+static bool state_of(const struct sigcontext *sc, struct cpu_state *c)
 {
     const uint64_t gpr[16] = {sc->rax, sc->rcx, sc->rdx, sc->rbx, sc->rsp, sc->rbp, sc->rsi, sc->rdi,
                               sc->r8,  sc->r9,  sc->r10, sc->r11, sc->r12, sc->r13, sc->r14, sc->r15};
     mem_copy(c->gpr, gpr, sizeof gpr);
     c->rflags = sc->eflags;
+    c->pc = sc->rip;
+    return fc_recover(c, control_slots()) || (!code_region_find(sc->rip) && !near_owner(sc->rip));
 }
 
 /* True when no slice is to begin now; arms the next signal. Lock held. */
-static bool tick_without_slice(uint64_t pc)
+static bool tick_without_slice(bool on_the_way)
 {
     uint64_t wait;
-    if (policy_tick(sys_clock_ns(CLOCK_THREAD), code_region_find(pc) || near_owner(pc), &wait))
+    if (policy_tick(sys_clock_ns(CLOCK_THREAD), on_the_way, &wait))
         return false;
     arm(wait);
     return true;
@@ -102,10 +119,12 @@ static void on_tick(int sig, siginfo_t *info, void *context)
 {
     struct ucontext *uc = context;
     struct sigcontext *sc = (struct sigcontext *)&uc->uc_mcontext;
-    struct cpu_ctx state;
+    struct cpu_state state;
     uint64_t entry, sp, arg;
     (void)sig;
-    (void)info;
+    if (info->si_code != SI_TIMER)
+        return; /* SIGURG of another origin, which is ignored where no handler is set */
+    prepare_once();
     if (sl.thread && sys_getpid() == sl.pid)
         sampler_tick(&sl.thread->sampler, sc->rip);
     /* On the alternate stack no slice: another signal would start at its top again. */
@@ -114,9 +133,9 @@ static void on_tick(int sig, siginfo_t *info, void *context)
         arm(LEAST_NS);
         return;
     }
-    state_of(sc, &state);
-    if (!tick_without_slice(sc->rip)) {
-        rc_t rc = dispatch_slice_begin(sc->rip, &state, &entry, &sp, &arg);
+    bool known = state_of(sc, &state);
+    if (!tick_without_slice(!known)) {
+        rc_t rc = dispatch_slice_begin(&state, &entry, &sp, &arg);
         if (rc == RC_OK) {
             sc->rip = entry;
             sc->rsp = sp;
@@ -129,9 +148,9 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     thread_lock_drop();
 }
 
-rc_t slice_start(const struct options *o)
+rc_t slice_start(void (*prepare)(void))
 {
-    (void)o;
+    sl.prepare = prepare;
     struct kernel_sigaction act = {on_tick, SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORER_, slice_restorer, ~0ULL};
     if (sys_call6(__NR_rt_sigaction, SLICE_SIGNAL, (long)&act, 0, 8, 0, 0) < 0)
         return RC_NO_SAMPLING;
@@ -140,7 +159,7 @@ rc_t slice_start(const struct options *o)
     ev.sigev_notify = SIGEV_SIGNAL | SIGEV_THREAD_ID;
     ev.sigev_signo = SLICE_SIGNAL;
     ev._sigev_un._tid = (int)sys_gettid();
-    if (sys_call3(__NR_timer_create, CLOCK_THREAD, &ev, &sl.timer) < 0) {
+    if (sys_call3(__NR_timer_create, CLOCK_THREAD_USER, &ev, &sl.timer) < 0) {
         act = (struct kernel_sigaction){0};
         (void)sys_call6(__NR_rt_sigaction, SLICE_SIGNAL, (long)&act, 0, 8, 0, 0);
         return RC_NO_SAMPLING;

@@ -10,7 +10,7 @@
 
 #include "runtime/options.h"
 
-#define SLICE_SIGNAL 62 /* a real-time signal that glibc leaves to programs; virtualised in interpose.c */
+#define SLICE_SIGNAL 23 /* SIGURG: ignored by default, so one that comes late harms nothing; virtualised in interpose.c */
 
 struct thread;
 struct block;
@@ -19,7 +19,8 @@ struct block;
 bool slice_active(void);
 
 /* Arms the first CPU-time signal of the calling thread: three system calls, no memory. */
-rc_t slice_start(const struct options *o);
+/* `prepare` runs once, before anything else of the runtime does. */
+rc_t slice_start(void (*prepare)(void));
 /* No more slices, and no more system calls of ours: everything is published now. Native threads only. */
 void slice_stop(void);
 void slice_begins(struct thread *t);

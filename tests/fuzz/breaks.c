@@ -290,6 +290,12 @@ static bool swap_stores(struct ir *ir, int i)
     return true;
 }
 
+/* The recipes are the lowering's: break_recipes. */
+static bool wrong_recipe(struct ir *ir, int at)
+{
+    return ir->count > at;
+}
+
 static const struct {
     const char *name;
     bool (*apply)(struct node *n);
@@ -314,6 +320,7 @@ static const struct {
     {"forget-zero-count", NULL, forget_zero_count},
     {"forget-reader", NULL, forget_reader},
     {"swap-stores", NULL, swap_stores},
+    {"wrong-recipe", NULL, wrong_recipe},
 };
 
 bool break_apply(struct ir *ir, const char *name, uint32_t roll)
@@ -330,6 +337,14 @@ bool break_apply(struct ir *ir, const char *name, uint32_t roll)
             return true;
     }
     return false;
+}
+
+void break_recipes(struct lowered *out, const char *name, uint32_t roll)
+{
+    if (strcmp(name, "wrong-recipe") == 0 && out->recipe_count > 1) {
+        int i = 1 + (int)(roll % (uint32_t)(out->recipe_count - 1));
+        out->recipes[i].pc = out->recipes[i - 1].pc;
+    }
 }
 
 const char *break_name(int i)

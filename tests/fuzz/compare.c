@@ -16,13 +16,14 @@ static bool is_canonical(uint64_t pc)
 static struct left finish(const struct subject *sub, struct way way, struct comparison *c)
 {
     struct state *s = &c->subject_state;
-    struct left l =
-        way.stop ? subject_run_until(sub, s, way.stop) : subject_run(sub, s, way.entry);
+    struct left l = way.stop ? subject_run_until(sub, s, way.stop) : subject_run(sub, s, way.entry);
     if (l.kind == LEFT_STEP) { /* the program's own code goes on from there */
-        uint64_t pc = subject_recover(sub, s, l.pc);
         c->stopped_at = l.pc;
-        c->first_exit = pc;
-        return pc ? world_run(s, pc) : l;
+        if (!subject_recover(sub, s, l.pc, &c->first_exit))
+            return l;
+        if (!is_canonical(c->first_exit))
+            return (struct left){.kind = LEFT_LOOKUP, .target = c->first_exit};
+        return world_run(s, c->first_exit);
     }
     for (int laps = 0; l.kind == LEFT_EXIT || l.kind == LEFT_LOOKUP; laps++) {
         c->by_abi |= l.kind == LEFT_LOOKUP && sub->abi;
@@ -107,8 +108,9 @@ enum verdict compare_run(const struct subject *sub, const struct state *s, const
     subject_link(sub, way.linked);
     c->subject = finish(sub, way, c);
     world_memory_get(&c->subject_memory);
-    if (c->subject.kind == LEFT_FAULT)
-        c->recovered_pc = subject_recover(sub, &c->subject_state, c->subject.pc);
+    if (c->subject.kind == LEFT_FAULT &&
+        !subject_recover(sub, &c->subject_state, c->subject.pc, &c->recovered_pc))
+        c->recovered_pc = 0;
     if (c->by_abi && c->first_exit - WORLD_PADS >= WORLD_PAD_COUNT * WORLD_PAD_STRIDE)
         return V_SKIPPED; /* the program may look at what is not kept */
     if (c->subject.kind == LEFT_LOOKUP && c->native.kind == LEFT_FAULT && !is_canonical(c->subject.target))
@@ -174,8 +176,7 @@ static void print_bytes(const char *name, uint64_t base, const uint8_t *a, const
     int lines = 0;
     for (size_t i = from; i < n && lines < 12; i++)
         if (a[i] != b[i]) {
-            fprintf(stderr, "  %s %#lx: %02x, natively %02x\n", name, base + i, b[i],
-                    a[i]);
+            fprintf(stderr, "  %s %#lx: %02x, natively %02x\n", name, base + i, b[i], a[i]);
             lines++;
         }
 }

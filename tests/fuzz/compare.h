@@ -11,8 +11,7 @@ struct way {
     enum entry_way entry;
     bool linked;      /* back edges */
     bool native_laps; /* unlinked: go on natively at the head, not from the fragment */
-    unsigned
-        stop_after; /* not 0: stopped after so many instructions; the program goes on from the recovered state */
+    unsigned stop;    /* not 0: stopped somewhere; the program goes on from the recovered state */
 };
 
 struct comparison {

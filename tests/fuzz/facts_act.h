@@ -5,7 +5,7 @@
 #include "tests/fuzz/facts_state.h"
 
 /* What a run shows to be wrong in `in`, or NULL. `address`: of the explicit memory operand. */
-const char *fact_act_wrong(const struct insn *in, const struct state *before, const struct memory *memory, uint64_t address,
-                           const struct fact_run *after);
+const char *fact_act_wrong(const struct insn *in, const struct state *before, const struct memory *memory,
+                           uint64_t address, const struct fact_run *after);
 
 #endif

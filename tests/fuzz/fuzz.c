@@ -1,6 +1,7 @@
 /* The fuzzer: random programs, their traces optimized, both run on random states, the ends compared.
  *
  *   fuzz [--seed N] [--traces N] [--seconds N] [--states N] [--broken NAME] [--selftest N] [--replay FILE]
+ *   fuzz --facts [ELF FILE]...
  *
  * Program i of a run has seed N + i, so one that fails is reproduced alone. Exits 1 after the first mismatch, which is
  * shrunk and printed. */
@@ -204,8 +205,8 @@ static uint64_t number(const char *text)
 
 static void read_arguments(int argc, char **argv)
 {
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const char *name = argv[i], *value = argv[i + 1];
+    for (int i = 1; i < argc; i += 2) {
+        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(name, "--seed") == 0)
             set.seed = number(value);
         else if (strcmp(name, "--traces") == 0)

@@ -128,7 +128,8 @@ void gen_pick_mem(struct gen *g, bool aligned, struct operands *to)
         static const int shifts[] = {0, 0, 0, 0, 0, 1, 2, 4, -4, 8};
         o = g->last;
         int shift = shifts[rng_below(g->r, ARRAY_LEN(shifts))];
-        if (o.rip ? o.disp + shift >= 0 : o.rm != R_RSP || gen_stack_free(g, g->sp + o.disp + shift, g->slack))
+        if (o.rip ? o.disp + shift >= 0
+                  : o.rm != R_RSP || gen_stack_free(g, g->sp + o.disp + shift, g->slack))
             o.disp += shift;
     } else if (ROUGHLY(g, 35) && gen_pick_stack(g, &o)) {
         stack = true;

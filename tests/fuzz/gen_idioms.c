@@ -53,7 +53,11 @@ static void change_sp(struct gen *g, int by)
         bool small = by == (int8_t)by && -by == (int8_t)-by;
         bool sub = ROUGHLY(g, 50);
         o.imm = (uint64_t)(int64_t)(sub ? -by : by);
-        (void)gen_add_named(g, small ? (sub ? "sub Ev,Ib" : "add Ev,Ib") : sub ? "sub Ev,Iz" : "add Ev,Iz", o);
+        (void)gen_add_named(g,
+                            small ? (sub ? "sub Ev,Ib" : "add Ev,Ib")
+                            : sub ? "sub Ev,Iz"
+                                  : "add Ev,Iz",
+                            o);
     }
     g->sp += by;
     unguard(g);

@@ -311,7 +311,8 @@ static void replay_trace(struct rng *r, unsigned states, struct replay_counts *c
             world_memory_copy(&m, &best_memory);
             change_state(r, &s, &m);
         }
-        struct way way = {ENTER_DIRECT, rng_percent(r, 50), rng_percent(r, 50), 0};
+        struct way way = {ENTER_DIRECT, rng_percent(r, 50), rng_percent(r, 50),
+                          rng_percent(r, 10) ? 1 + rng_below(r, 100000) : 0};
         enum verdict v = compare_run(&sub, &s, &m, way, &c);
         counts->runs++;
         counts->faults += c.native.kind == LEFT_FAULT;

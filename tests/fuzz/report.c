@@ -15,8 +15,7 @@ static void print_insns(uint64_t pc, const uint8_t *bytes, size_t len, const cha
         char hex[3 * 16 + 1] = "";
         for (unsigned i = 0; i < d.info.length; i++)
             snprintf(hex + 3 * i, 4, "%02x ", bytes[at + i]);
-        fprintf(stderr, "  %lx: %-36s %s%s%s\n", pc + at, hex, d.text,
-                note ? "   ; " : "", note ? note : "");
+        fprintf(stderr, "  %lx: %-36s %s%s%s\n", pc + at, hex, d.text, note ? "   ; " : "", note ? note : "");
         at += d.info.length;
     }
 }
@@ -49,6 +48,8 @@ static void print_fragment(const struct subject *sub)
         uint32_t end = i + 1 < sub->out.map_count ? sub->out.map[i + 1].at : sub->out.body_end;
         print_insns(sub->at.v + at, sub->out.bytes + at, end - at, sub->ir.nodes[sub->out.map[i].node].why);
     }
+    uint32_t at = sub->out.body_end, end = sub->out.exit_count ? sub->out.exits[0].stub : at;
+    print_insns(sub->at.v + at, sub->out.bytes + at, end > at ? end - at : 0, "miss");
 }
 
 static void print_state(const struct state *s)

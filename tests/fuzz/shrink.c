@@ -15,10 +15,23 @@ static struct comparison comparison;
 
 static const char *what; /* the difference it began with: another would be another mistake */
 
-static bool still_fails(void)
+#define MAX_STOPS 120
+
+static bool fails_as_it_is(void)
 {
     struct subject sub;
     return case_fails(&smaller, &built, &sub, &comparison) && (!what || comparison.what == what);
+}
+
+/* Where it is stopped depends on the size of the fragment: any stop will do. */
+static bool still_fails(void)
+{
+    if (!smaller.way.stop || fails_as_it_is())
+        return smaller.way.stop || fails_as_it_is();
+    for (smaller.way.stop = 1; smaller.way.stop <= MAX_STOPS; smaller.way.stop++)
+        if (fails_as_it_is())
+            return true;
+    return false;
 }
 
 static bool without_items(struct case_under_test *t, int from, int n)

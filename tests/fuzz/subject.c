@@ -77,6 +77,8 @@ rc_t subject_make(const struct built *b, const struct knobs *k, struct subject *
     if (k->broken && !break_apply(&s->ir, k->broken, k->roll))
         return RC_END_OF_TRACE;
     TRY(lower(&s->ir, s->at, r, EXIT_FIRST, world_lookup, &s->out));
+    if (k->broken)
+        break_recipes(&s->out, k->broken, k->roll);
     memcpy(world_writable(s->at.v), bytes, s->out.len);
     return RC_OK;
 }
@@ -141,15 +143,15 @@ struct left subject_run_until(const struct subject *sub, struct state *s, unsign
 }
 
 /* As fragcache/recover.c does it for the fragments of the cache. */
-uint64_t subject_recover(const struct subject *sub, struct state *s, uint64_t cache)
+bool subject_recover(const struct subject *sub, struct state *s, uint64_t cache, uint64_t *pc)
 {
     const struct recipe *r = NULL;
     uint64_t at = cache - sub->at.v;
     for (int i = 0; at < sub->out.len && i < sub->out.recipe_count && sub->out.recipes[i].at <= at; i++)
         r = &sub->out.recipes[i];
     if (!r)
-        return 0;
-    uint64_t pc = r->from == PC_RDX ? s->gpr[R_RDX] : r->from == PC_SLOT ? world_slots->target : r->pc;
+        return false;
+    *pc = r->from == PC_RDX ? s->gpr[R_RDX] : r->from == PC_SLOT ? world_slots->target : r->pc;
     if (r->first != R_NONE)
         s->gpr[r->first] = world_slots->spill0;
     if (r->second != R_NONE)
@@ -157,7 +159,7 @@ uint64_t subject_recover(const struct subject *sub, struct state *s, uint64_t ca
     if (r->stacked != R_NONE && s->gpr[R_RSP] - WORLD_DATA <= 8192 - 8)
         memcpy(&s->gpr[r->stacked], (const void *)(uintptr_t)s->gpr[R_RSP], 8);
     s->gpr[R_RSP] += r->rsp_add;
-    return pc;
+    return true;
 }
 
 unsigned subject_dead(const struct subject *sub, uint64_t pc)

@@ -7,12 +7,13 @@
 #include "tests/fuzz/rng.h"
 
 struct knobs {
-    bool alone;         /* ir.alone */
-    enum place place;   /* PLACE_FAR: fragments out of reach of the text's data */
-    uint32_t passes; /* ir.passes, ir.bisect, ir.unroll */
+    bool alone;       /* ir.alone */
+    enum place place; /* PLACE_FAR: fragments out of reach of the text's data */
+    uint32_t passes;  /* ir.passes, ir.bisect, ir.unroll */
     int bisect, unroll;
-    bool made, peek, constants; /* whether passes may make instructions, look at exits' code, rely on read-only data */
-    bool abi; /* flags, r10 and r11 are dead where an indirect branch leads to */
+    bool made, peek,
+        constants; /* whether passes may make instructions, look at exits' code, rely on read-only data */
+    bool abi;      /* flags, r10 and r11 are dead where an indirect branch leads to */
     uint32_t roll; /* where a wrong pass errs */
     const char *broken; /* a wrong pass, of breaks.h; NULL: none */
 };
@@ -39,9 +40,9 @@ enum entry_way { ENTER_DIRECT, ENTER_LOOKUP };
 struct left subject_run(const struct subject *sub, struct state *s, enum entry_way way);
 /* The same, stopped in front of one of its instructions, if it gets there; `roll` says which. */
 struct left subject_run_until(const struct subject *sub, struct state *s, unsigned roll);
-/* Makes s, as it was when the fragment was stopped or faulted at a cache pc, the program's state. The app pc where the
- * program is; 0: the fragment does not know. */
-uint64_t subject_recover(const struct subject *sub, struct state *s, uint64_t cache);
+/* Makes s, as it was when the fragment was stopped or faulted at a cache pc, the program's state; *pc is where the program
+ * is then. False: the fragment does not know. */
+bool subject_recover(const struct subject *sub, struct state *s, uint64_t cache, uint64_t *pc);
 /* Registers that the optimizer calls dead at an app pc: code may borrow them, and a fault shows that. */
 unsigned subject_dead(const struct subject *sub, uint64_t pc);
 

@@ -305,6 +305,10 @@ static void test_pushes_and_compares(void **state)
     assert_int_equal(v, -5);
     for (unsigned reg = 0; reg < 16; reg++) {
         a = fresh();
+        asm_store_slot(&a, SLOT_AT, reg);
+        asm_load_slot(&a, reg, SLOT_AT);
+        assert_int_equal(a.len, 2 * ASM_SLOT_BYTES);
+        a = fresh();
         asm_cmp_const(&a, reg, AT + 64);
         struct insn in = first(&a);
         assert_int_equal(in.len, a.len);

@@ -1,458 +1,34 @@
-/* State recovery (REC-1): programs run from fragments one instruction at a time (the trap flag, a SIGTRAP handler). At each
- * instruction of ours the state is recovered, the program's own code runs from there to its end, and what comes of it
- * must be what a native run gives: registers, flags, data, stack. */
-#include "tests/unit/unit.h"
-
-#include <signal.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <ucontext.h>
+/* State recovery (REC-1): at each instruction of fragments, block copies and the code around them, the program's own
+ * state is rebuilt and leads to the native result. */
+#include "tests/unit/stepper.h"
 
 #include "fragcache/hook.h"
 #include "fragcache/recover.h"
-#include "optimizer/passes.h"
-#include "tests/unit/machine.h"
 #include "tests/unit/module.h"
-#include "tracer/block.h"
+#include "tracer/asm.h"
 #include "tracer/stubs.h"
 
-#define STOP       0x1234560ULL /* where programs end; mapped nowhere */
-#define TEXT_BYTES 4096u
-#define FAR_AWAY   0x7ff00000ULL /* of the text: rip reaches it there, and not from the cache */
-#define MAX_PATH   400
-#define FLAG_TF    0x100u
-
-enum visit { COMPARE, RECORD, ENTER };
-
-static struct {
-    enum visit visit;
-    uint64_t text, head;
-    struct app_pc path[MAX_PATH]; /* RECORD: from head until it is reached again */
-    int path_count;
-    bool enter; /* fragments, where they begin */
-    bool looked_up; /* by their lookup entry */
-    bool blocks; /* copies of blocks, everywhere */
-    const struct block *block; /* whose copy runs */
-    unsigned entered, in_cache, steps;
-    unsigned dead; /* registers that may differ */
-    uint64_t enter_flags;
-    const char *failed;
-    uint64_t failed_at;
-    gregset_t host;
-    bool started;
-} run;
-
-struct outside {
-    uint8_t data[8192];
-};
-static struct outside *far_data;
-static struct machine_state reference;
-static struct outside reference_far;
-
-static struct tls_slots *slots_get(void)
-{
-    uint64_t fs;
-    __asm__("mov %%fs:0, %0" : "=r"(fs));
-    return (struct tls_slots *)(uintptr_t)(fs + (uint64_t)(int64_t)slots_fs_offset);
-}
-
-static struct code_region *region(void)
-{
-    struct code_region *r;
-    assert_ok(stubs_region(app_pc(run.text), &r));
-    assert_ok(code_commit());
-    return r;
-}
-
-static const uint8_t greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                                    REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
-
-static struct cpu_state state_of(const greg_t *g)
-{
-    struct cpu_state s;
-    for (unsigned i = 0; i < 16; i++)
-        s.gpr[i] = (uint64_t)g[greg_of[i]];
-    s.rflags = (uint64_t)g[REG_EFL];
-    s.pc = (uint64_t)g[REG_RIP];
-    return s;
-}
-
-static struct cpu_state begin(void)
-{
-    struct machine_state *m = &machine.now;
-    struct cpu_state s = {.rflags = 0x202, .pc = run.text};
-    for (unsigned i = 0; i < 16; i++)
-        s.gpr[i] = 0x0101010101010101ULL * i + 0x8000000000000000ULL;
-    for (size_t i = 0; i < sizeof m->data; i++)
-        m->data[i] = (uint8_t)(i * 31 + 7);
-    memset(m->stack, 0x5a, sizeof m->stack);
-    memset(far_data, 0x11, sizeof *far_data);
-    s.gpr[R_RDI] = (uint64_t)(uintptr_t)m->data;
-    s.gpr[R_RSP] = (uint64_t)(uintptr_t)m->stack + MACHINE_STACK - 512;
-    s.gpr[R_R15] = STOP;
-    return s;
-}
-
-/* The program's own code from s to its end, natively; the result is in machine.now and *far_data. */
-static void finish_natively(const struct cpu_state *s)
-{
-    struct tls_slots *slots = slots_get();
-    struct code_region *r = code_region_find(region()->start);
-    stubs_enter_fn *fn = (stubs_enter_fn *)(uintptr_t)r->enter.v;
-    memcpy(machine.now.ctx.gpr, s->gpr, sizeof s->gpr);
-    machine.now.ctx.gpr[R_R15] = r->leave.v;
-    machine.now.ctx.rflags = s->rflags & ~(uint64_t)FLAG_TF;
-    *slots = (struct tls_slots){.ctx = &machine.now.ctx, .target = s->pc, .exit_id = UINT32_MAX};
-    fn(&machine.now.ctx);
-}
-
-static void failed(const char *why, uint64_t at)
-{
-    if (run.failed)
-        return;
-    run.failed = why;
-    run.failed_at = at;
-}
-
-static const char *difference(void)
-{
-    static char text[100];
-    const struct machine_state *a = &reference, *b = &machine.now;
-    for (unsigned i = 0; i < R_R15; i++)
-        if (a->ctx.gpr[i] != b->ctx.gpr[i] && !(run.dead & 1u << i)) {
-            snprintf(text, sizeof text, "register %u is %#llx, natively %#llx", i, (unsigned long long)b->ctx.gpr[i],
-                     (unsigned long long)a->ctx.gpr[i]);
-            return text;
-        }
-    if ((a->ctx.rflags ^ b->ctx.rflags) & (FL_STATUS | FL_DF))
-        return "flags differ";
-    if (memcmp(a->data, b->data, sizeof a->data) != 0)
-        return "data differs";
-    if (memcmp(&reference_far, far_data, sizeof *far_data) != 0)
-        return "far data differs";
-    return memcmp(a->stack, b->stack, sizeof a->stack) != 0 ? "the stack differs" : NULL;
-}
-
-static bool in_text(uint64_t pc) { return pc - run.text < TEXT_BYTES || pc == STOP; }
-
-static bool recover_block(struct cpu_state *s)
-{
-    struct app_pc native;
-    bool found = block_recover(s->pc, s->gpr, slots_get(), &native);
-    s->pc = native.v;
-    return found;
-}
-
-/* At one instruction of ours. */
-static void check_state(struct cpu_state s)
-{
-    static struct machine_state kept;
-    static struct outside kept_far;
-    struct tls_slots kept_slots = *slots_get();
-    uint64_t at = s.pc;
-    run.in_cache++;
-    bool found = run.blocks ? recover_block(&s) : fc_recover(&s, slots_get());
-    if (!found) {
-        failed("not recovered", at);
-        return;
-    }
-    if (!in_text(s.pc)) {
-        failed("the pc is not the program's", at);
-        return;
-    }
-    kept = machine.now;
-    kept_far = *far_data;
-    if (s.pc == STOP) {
-        memcpy(machine.now.ctx.gpr, s.gpr, sizeof s.gpr);
-        machine.now.ctx.rflags = s.rflags;
-    } else {
-        finish_natively(&s);
-    }
-    const char *why = difference();
-    if (why)
-        failed(why, at);
-    machine.now = kept;
-    *far_data = kept_far;
-    *slots_get() = kept_slots;
-}
-
-/* What the dispatcher does after a copy or fragment has left. */
-static void dispatch(greg_t *g)
-{
-    struct tls_slots *slots = slots_get();
-    if (slots->exit_id != EXIT_BLOCK) {
-        g[REG_RIP] = (greg_t)(slots->exit_id == EXIT_LOOKUP ? slots->target : fc_exit(slots->exit_id)->target.v);
-        return;
-    }
-    struct cpu_state s = state_of(g);
-    struct cpu_ctx ctx = {.rflags = s.rflags};
-    memcpy(ctx.gpr, s.gpr, sizeof ctx.gpr);
-    g[REG_RIP] = (greg_t)interp_next(run.block, &ctx, slots).next.v;
-    g[REG_RCX] = (greg_t)ctx.gpr[R_RCX];
-}
-
-static void enter_block(greg_t *g)
-{
-    struct block *b;
-    if (block_get(app_pc((uint64_t)g[REG_RIP]), &b) != RC_OK) {
-        failed("no block", (uint64_t)g[REG_RIP]);
-        return;
-    }
-    run.entered++;
-    run.block = b;
-    slots_get()->exit_id = EXIT_BLOCK;
-    g[REG_RIP] = (greg_t)(b->code.v ? b->code.v : region()->leave.v);
-}
-
-static void enter_fragment(greg_t *g, const struct fragment *f)
-{
-    run.entered++;
-    if (!run.looked_up || run.entered % 2) {
-        g[REG_RIP] = (greg_t)f->entry.v;
-        return;
-    }
-    slots_get()->spill0 = (uint64_t)g[REG_RCX];
-    slots_get()->spill1 = (uint64_t)g[REG_RDX];
-    g[REG_RDX] = (greg_t)f->tag.v;
-    g[REG_RIP] = (greg_t)f->lookup_entry.v;
-}
-
-static void on_program(greg_t *g)
-{
-    uint64_t pc = (uint64_t)g[REG_RIP];
-    if (run.visit == RECORD && (run.path_count || pc == run.head) && run.path_count < MAX_PATH) {
-        bool closed = run.path_count && pc == run.head && run.path[run.path_count - 1].v != pc;
-        run.path[run.path_count++] = app_pc(pc);
-        run.visit = closed ? COMPARE : RECORD;
-    }
-    struct fragment *f = run.enter ? fc_find(app_pc(pc)) : NULL;
-    if (f)
-        enter_fragment(g, f);
-}
-
-/* Of any region: a table of one may lead to another's. */
-static bool is_leave(uint64_t pc)
-{
-    const struct code_region *r = code_region_find(pc);
-    return r && pc == r->leave.v;
-}
-
-/* ENTER: the first trap is at the region's enter, called with a context that begins the program. */
-static void begin_enter(greg_t *g)
-{
-    static struct cpu_ctx ctx;
-    struct cpu_state s = begin();
-    memcpy(ctx.gpr, s.gpr, sizeof ctx.gpr);
-    ctx.rflags = run.enter_flags;
-    slots_get()->target = s.pc;
-    g[REG_RDI] = (greg_t)(uintptr_t)&ctx;
-    g[REG_RSP] -= 1024;
-    g[REG_RIP] = (greg_t)run.head;
-}
-
-static void check_enter(struct cpu_state s)
-{
-    struct cpu_state wanted = begin();
-    run.in_cache++;
-    if (!fc_recover(&s, slots_get()))
-        failed("not recovered", s.pc);
-    else if (s.pc != wanted.pc || memcmp(s.gpr, wanted.gpr, sizeof s.gpr) != 0 ||
-             ((s.rflags ^ run.enter_flags) & (FL_STATUS | FL_DF)))
-        failed("not the context", s.pc);
-}
-
-static void on_trap(int sig, siginfo_t *info, void *context)
-{
-    greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
-    (void)sig, (void)info;
-    if (!run.started) {
-        struct cpu_state s = begin();
-        run.started = true;
-        memcpy(run.host, g, sizeof run.host);
-        for (unsigned i = 0; i < 16; i++)
-            g[greg_of[i]] = (greg_t)s.gpr[i];
-        g[REG_RIP] = (greg_t)s.pc;
-        g[REG_EFL] = (greg_t)s.rflags;
-        if (run.visit == ENTER) {
-            memcpy(g, run.host, sizeof run.host);
-            begin_enter(g);
-        }
-    }
-    while (is_leave((uint64_t)g[REG_RIP])) {
-        dispatch(g);
-        if (run.blocks && g[REG_RIP] != STOP)
-            enter_block(g);
-    }
-    if (g[REG_RIP] == STOP || run.failed || ++run.steps > 200000) {
-        struct cpu_state s = state_of(g);
-        memcpy(machine.now.ctx.gpr, s.gpr, sizeof s.gpr);
-        machine.now.ctx.rflags = s.rflags;
-        memcpy(g, run.host, sizeof run.host);
-        return;
-    }
-    if (run.visit == ENTER && in_text((uint64_t)g[REG_RIP])) {
-        memcpy(g, run.host, sizeof run.host);
-        return;
-    }
-    if (run.visit == ENTER)
-        check_enter(state_of(g));
-    else if (in_text((uint64_t)g[REG_RIP]) && run.blocks)
-        enter_block(g);
-    else if (in_text((uint64_t)g[REG_RIP]))
-        on_program(g);
-    if (run.visit != ENTER && !in_text((uint64_t)g[REG_RIP]))
-        check_state(state_of(g));
-    g[REG_EFL] |= FLAG_TF;
-}
-
-static void step_all(enum visit visit, bool enter, uint64_t head)
-{
-    run.visit = visit;
-    run.enter = enter;
-    run.head = head;
-    run.path_count = 0;
-    run.started = false;
-    run.steps = 0;
-    run.failed = NULL;
-    raise(SIGTRAP);
-    if (!run.failed)
-        return;
-    const struct fragment *f = fc_at(run.failed_at);
-    fail_msg("at %#llx, offset %#llx (entry %#llx, body ends %#x): %s", (unsigned long long)run.failed_at,
-             f ? (unsigned long long)(run.failed_at - f->start.v) : 0,
-             f ? (unsigned long long)(f->entry.v - f->start.v) : 0, f ? f->body_end : 0, run.failed);
-}
-
-/* --- fragments of recorded paths */
-
-struct kind {
-    uint16_t flags_dead, gpr_dead; /* of guards and lookups */
-    bool computed; /* all passes run, and what is dead is what the liveness analysis says */
-    bool cut; /* traces end at the first indirect branch that they do not return from */
-};
-
-static struct trace trace;
-static struct insn insns[MAX_PATH], made[64];
-static struct node nodes[MAX_PATH + 16];
-
-/* The trace that the recorded path is; returns its instructions. */
-static int path_to_trace(const struct kind *k)
-{
-    int n = 0, last = run.path_count - 1, depth = 0;
-    uint64_t block = run.head;
-    trace = (struct trace){.head = app_pc(run.head), .end = TRACE_DIRECT};
-    for (; n < last && trace.steps < TRACE_MAX_BLOCKS; n++) {
-        uint64_t pc = run.path[n].v;
-        insns[n] = unit_decode_bytes((const void *)(uintptr_t)pc, INSN_MAX_BYTES, pc);
-        if (!insn_ends_block(&insns[n]))
-            continue;
-        uint64_t next = pc + insns[n].len, went = run.path[n + 1].v;
-        trace.step[trace.steps++] = (struct trace_step){app_pc(block), app_pc(next), app_pc(went), went != next};
-        block = went;
-        depth += insns[n].kind == IK_CALL;
-        bool away = insns[n].kind == IK_RET && depth-- <= 0;
-        if (k->cut && (insns[n].kind == IK_JMP_IND || insns[n].kind == IK_CALL_IND || away)) {
-            trace.end = TRACE_INDIRECT;
-            n++;
-            break;
-        }
-    }
-    if (trace.end == TRACE_DIRECT && n == last && run.path[last].v == run.head)
-        trace.end = TRACE_LOOP;
-    trace.exit = run.path[n];
-    trace.insns = n;
-    return n;
-}
-
-static size_t peek(struct app_pc pc, uint8_t *out, size_t cap)
-{
-    size_t n = pc.v - run.text < TEXT_BYTES ? run.text + TEXT_BYTES - pc.v : 0;
-    n = n < cap ? n : cap;
-    memcpy(out, (const void *)(uintptr_t)pc.v, n);
-    return n;
-}
-
-static struct fragment *emit(uint64_t head, const struct kind *k)
-{
-    step_all(RECORD, false, head);
-    assert_true(run.path_count > 1);
-    int n = path_to_trace(k);
-    struct ir ir = {.nodes = nodes, .cap = (int)ARRAY_LEN(nodes)};
-    if (k->computed) {
-        ir.made = made;
-        ir.made_cap = (int)ARRAY_LEN(made);
-        ir.unroll = 3;
-        ir.alone = true;
-        ir.peek = peek;
-    } else {
-        ir.passes = PASS_BIT(PASS_calls);
-    }
-    memset(nodes, 0, sizeof nodes);
-    assert_ok(ir_build(&ir, &trace, insns, n));
-    assert_ok(optimize(&ir));
-    for (int i = 0; i < ir.count && !k->computed; i++)
-        if (nodes[i].op == N_GUARD || nodes[i].op == N_LOOKUP) {
-            nodes[i].flags_dead = k->flags_dead;
-            nodes[i].gpr_dead = k->gpr_dead;
-        }
-    struct fragment *f;
-    assert_ok(fc_emit(&ir, &f));
-    return f;
-}
-
-/* Loads the program and runs it natively, for reference. */
-static void load(uint64_t at, const uint8_t *start, const uint8_t *end)
-{
-    static bool ready;
-    if (!ready)
-        machine_reset(1 << 20, true);
-    ready = true;
-    fc_flush();
-    block_flush();
-    run.text = machine_load(at, start, end);
-    if (far_data)
-        munmap(far_data, sizeof *far_data);
-    uint64_t far = at < MACHINE_TEXT ? MACHINE_TEXT - 0x100000 : run.text + FAR_AWAY;
-    far_data = mmap((void *)(uintptr_t)far, sizeof *far_data, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    assert_ptr_not_equal(far_data, MAP_FAILED);
-    run.dead = run.entered = run.in_cache = 0;
-    run.blocks = run.looked_up = false;
-    struct cpu_state s = begin();
-    finish_natively(&s);
-    reference = machine.now;
-    reference_far = *far_data;
-}
-
-static void compare(const char *way)
-{
-    step_all(COMPARE, true, 0);
-    const char *why = difference();
-    if (why)
-        fail_msg("%s: %s", way, why);
-}
-
 /* Makes fragments of the heads (offsets, ended by 0), and checks each instruction of them. */
-static void check(uint64_t at, const uint8_t *start, const uint8_t *end, const unsigned *heads, const struct kind *k)
+static void check(uint64_t at, const uint8_t *start, const uint8_t *end, const unsigned *heads, const struct step_kind *k)
 {
-    load(at, start, end);
-    run.dead = k->gpr_dead;
-    compare("natively"); /* the harness itself */
+    step_load(at, start, end);
+    stepper.dead = k->gpr_dead;
+    step_compare("natively"); /* the harness itself */
     for (; *heads; heads++)
-        emit(run.text + *heads, k);
-    compare("fragments");
-    run.looked_up = true;
-    compare("fragments, looked up");
-    assert_true(run.entered > 1 && run.in_cache > 10);
+        step_emit(stepper.text + *heads, k);
+    step_compare("fragments");
+    stepper.looked_up = true;
+    step_compare("fragments, looked up");
+    assert_true(stepper.entered > 1 && stepper.in_cache > 10);
 }
 
 static void check_blocks(const uint8_t *start, const uint8_t *end)
 {
     stubs_set_native_exits(false);
-    load(MACHINE_TEXT, start, end);
-    run.blocks = true;
-    compare("blocks");
-    assert_true(run.entered > 10 && run.in_cache > 50);
+    step_load(MACHINE_TEXT, start, end);
+    stepper.blocks = true;
+    step_compare("blocks");
+    assert_true(stepper.entered > 10 && stepper.in_cache > 50);
 }
 
 /* In a region whose exits go to the dispatcher, and in one whose exits go on natively. */
@@ -465,12 +41,12 @@ static void check_blocks(const uint8_t *start, const uint8_t *end)
         check(MACHINE_FAR, name##_start, name##_end, heads_, kind);                                          \
     } while (0)
 
-static const struct kind live = {0}, flags_dead = {.flags_dead = FL_STATUS},
+static const struct step_kind live = {0}, flags_dead = {.flags_dead = FL_STATUS},
                          r11_dead = {.flags_dead = FL_STATUS, .gpr_dead = 1u << 11},
                          only_r11_dead = {.gpr_dead = 1u << 11}, rcx_dead = {.gpr_dead = 1u << R_RCX | 1u << 11},
                          all_dead = {.flags_dead = FL_STATUS, .gpr_dead = 1u << R_RCX | 1u << R_RDX | 1u << 11};
-static const struct kind computed = {.computed = true}, cut_computed = {.computed = true, .cut = true};
-static const struct kind cut = {.cut = true}, cut_dead = {.gpr_dead = 1u << R_RCX | 1u << R_RDX, .cut = true};
+static const struct step_kind computed = {.computed = true}, cut_computed = {.computed = true, .cut = true};
+static const struct step_kind cut = {.cut = true}, cut_dead = {.gpr_dead = 1u << R_RCX | 1u << R_RDX, .cut = true};
 
 /* --- programs; the loop's head is at offset 6 */
 
@@ -674,7 +250,7 @@ static void test_low_text(void **state)
 {
     (void)state;
     static const unsigned heads[] = {6, 0};
-    static const struct kind *const kinds[] = {&live, &flags_dead, &r11_dead, &all_dead};
+    static const struct step_kind *const kinds[] = {&live, &flags_dead, &r11_dead, &all_dead};
     stubs_set_native_exits(false);
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         check(0x30000000, guards_start, guards_end, heads, kinds[i]);
@@ -698,7 +274,7 @@ static void test_hooks(void **state)
     const uint64_t at[3] = {h.gate.v, h.native.v, h.native.v + 5}, native[3] = {0, 0, 5};
     for (int i = 0; i < 3; i++) {
         struct cpu_state s = {.gpr = {1, 2, 3}, .pc = at[i]}, was = s;
-        assert_true(fc_recover(&s, slots_get()));
+        assert_true(fc_recover(&s, step_slots()));
         assert_int_equal(s.pc, module_text + native[i]);
         assert_memory_equal(s.gpr, was.gpr, sizeof s.gpr);
     }
@@ -706,50 +282,90 @@ static void test_hooks(void **state)
     hook_release(&h);
 }
 
+/* Code of the runtime's that lowers rsp and keeps a register there, with recipes of its own. */
+static void test_added_code(void **state)
+{
+    (void)state;
+    struct cache_pc at;
+    struct recipe r[5];
+    uint8_t buf[64];
+    uint32_t offset[5] = {0};
+    step_load(MACHINE_TEXT, sum_start, sum_end);
+    struct fragment *f = step_emit(stepper.text + 6, &live);
+    assert_ok(fc_add_code(app_pc(stepper.text), sizeof buf, &at));
+    struct asm_buf a = asm_on(buf, sizeof buf, at);
+    asm_lea(&a, R_RSP, R_RSP, -136);
+    offset[1] = (uint32_t)a.len;
+    asm_store(&a, R_RSP, 0, R_RCX);
+    offset[2] = (uint32_t)a.len;
+    asm_lea(&a, R_RCX, R_RCX, 1);
+    asm_load(&a, R_RCX, R_RSP, 0);
+    offset[3] = (uint32_t)a.len;
+    asm_lea(&a, R_RSP, R_RSP, 136);
+    offset[4] = (uint32_t)a.len;
+    asm_jmp(&a, f->entry.v);
+    for (int i = 0; i < 5; i++)
+        r[i] = (struct recipe){f->tag.v, offset[i], R_NONE, R_NONE, i == 2 ? R_RCX : R_NONE, PC_KNOWN,
+                               i && i < 4 ? 136 : 0};
+    assert_ok(fc_add_recipes(at, sizeof buf, r, 5));
+    assert_ok(code_stage(at, buf, a.len));
+    assert_ok(code_commit());
+    struct fragment *later = step_emit(stepper.text + 6, &live); /* code behind it */
+    assert_true(later->start.v > at.v);
+    stepper.stub = at.v;
+    step_run(STEP_COMPARE, true, 0);
+    assert_true(stepper.entered > 1 && stepper.in_cache > 10);
+}
+
 /* Each instruction of enter, on its way to the program's own code; flags that need the slow way and not. */
 static void test_enter(void **state)
 {
     (void)state;
-    load(MACHINE_TEXT, sum_start, sum_end);
-    const struct code_region *r = region();
-    struct tls_slots kept = *slots_get();
+    step_load(MACHINE_TEXT, sum_start, sum_end);
+    const struct code_region *r = step_region();
+    struct tls_slots kept = *step_slots();
     for (int i = 0; i < 2; i++) {
-        run.enter_flags = 0x202 | (i ? FL_DF | FL_CF : FL_OF | FL_ZF);
-        step_all(ENTER, false, r->enter.v);
-        assert_true(run.in_cache > 20);
-        run.in_cache = 0;
+        stepper.enter_flags = 0x202 | (i ? FL_DF | FL_CF : FL_OF | FL_ZF);
+        step_run(STEP_ENTER, false, r->enter.v);
+        assert_true(stepper.in_cache > 20);
+        stepper.in_cache = 0;
     }
-    *slots_get() = kept;
+    *step_slots() = kept;
 }
 
 static void test_unknown_code(void **state)
 {
     (void)state;
-    load(MACHINE_TEXT, sum_start, sum_end);
-    const uint64_t pcs[] = {0, run.text, region()->leave.v, region()->thread_start.v, region()->fragments.start,
-                            region()->end - 1, (uint64_t)(uintptr_t)&run};
+    step_load(MACHINE_TEXT, sum_start, sum_end);
+    const struct code_region *r = step_region();
+    const uint64_t pcs[] = {0, stepper.text, r->leave.v, r->thread_start.v, r->fragments.start, r->end - 1,
+                            (uint64_t)(uintptr_t)&stepper};
     for (size_t i = 0; i < ARRAY_LEN(pcs); i++) {
         struct cpu_state s = {.gpr = {1, 2, 3}, .pc = pcs[i]}, was = s;
-        assert_false(fc_recover(&s, slots_get()));
+        assert_false(fc_recover(&s, step_slots()));
         assert_memory_equal(&s, &was, sizeof s);
     }
 }
 
 int main(void)
 {
-    static uint8_t alternate[1 << 18];
-    stack_t stack = {.ss_sp = alternate, .ss_size = sizeof alternate};
-    struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    sigaltstack(&stack, NULL);
-    sigaction(SIGTRAP, &action, NULL);
+    step_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hooks), /* before the others map programs where it has its module */
-        cmocka_unit_test(test_exits_and_back_edges), cmocka_unit_test(test_counted_loops),
-        cmocka_unit_test(test_inlined_calls),        cmocka_unit_test(test_far_operands),
-        cmocka_unit_test(test_guards),               cmocka_unit_test(test_guards_with_live_flags),
-        cmocka_unit_test(test_optimized),            cmocka_unit_test(test_lookups),              cmocka_unit_test(test_low_text),
-        cmocka_unit_test(test_blocks),               cmocka_unit_test(test_random_programs),
-        cmocka_unit_test(test_enter),                cmocka_unit_test(test_unknown_code),
+        cmocka_unit_test(test_exits_and_back_edges),
+        cmocka_unit_test(test_counted_loops),
+        cmocka_unit_test(test_inlined_calls),
+        cmocka_unit_test(test_far_operands),
+        cmocka_unit_test(test_guards),
+        cmocka_unit_test(test_guards_with_live_flags),
+        cmocka_unit_test(test_optimized),
+        cmocka_unit_test(test_lookups),
+        cmocka_unit_test(test_low_text),
+        cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_random_programs),
+        cmocka_unit_test(test_added_code),
+        cmocka_unit_test(test_enter),
+        cmocka_unit_test(test_unknown_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
