@@ -253,30 +253,35 @@ static rc_t reserve_native(struct hook *h, const struct site *s)
     return poke_plain(at, bytes, a.len) ? RC_OK : RC_CODE_WRITE;
 }
 
-/* gate: jmp [cell] */
-static rc_t write_gate(struct hook *h)
+/* gate: jmp to, which only a process with one thread can change later, or jmp [cell] */
+static rc_t write_gate(struct hook *h, struct cache_pc to)
 {
     uint8_t bytes[GATE_BYTES];
     uint64_t cell;
     struct asm_buf a = asm_on(bytes, sizeof bytes, h->gate);
+    if (poke_is_alone() && !h->switched && code_reaches(h->gate.v + SITE_JUMP_BYTES, to.v)) {
+        asm_jmp(&a, to.v);
+        h->gate_to = to;
+        return poke_plain(h->gate.v, bytes, a.len) ? RC_OK : RC_CODE_WRITE;
+    }
     TRY(near_reserve(NEAR_DATA, near_around(h->gate.v), 8, h->owner, &cell));
     h->cell = (uint64_t *)cell;
-    __atomic_store_n(h->cell, h->to.v, __ATOMIC_RELEASE);
+    __atomic_store_n(h->cell, to.v, __ATOMIC_RELEASE);
     asm_jmp_mem(&a, cell);
     if (a.overflow)
         return RC_FAR_BRANCH;
     return poke_plain(h->gate.v, bytes, a.len) ? RC_OK : RC_CODE_WRITE;
 }
 
-static rc_t reserve_gate(struct hook *h)
+static rc_t reserve_gate(struct hook *h, struct cache_pc to)
 {
     uint64_t at;
     TRY(near_reserve(NEAR_CODE, near_around(h->at.v), GATE_BYTES, h->owner, &at));
     h->gate = cache_pc(at);
-    return write_gate(h);
+    return write_gate(h, to);
 }
 
-static rc_t reserve_pun(struct hook *h)
+static rc_t reserve_pun(struct hook *h, struct cache_pc to)
 {
     struct near_window w;
     uint64_t at;
@@ -287,22 +292,32 @@ static rc_t reserve_pun(struct hook *h)
             mem_compare((const void *)h->at.v, h->original, h->depends) == 0 &&
             near_reserve(NEAR_CODE, w, GATE_BYTES, h->owner, &at) == RC_OK) {
             h->gate = cache_pc(at);
-            TRY(write_gate(h));
+            TRY(write_gate(h, to));
             return pun_encode(h->at, h->original, h->len, pad, at, h->jump) ? RC_OK : RC_ASSERT;
         }
     }
     return RC_HOOK_PLACE;
 }
 
+static rc_t turn_gate(struct hook *h, struct cache_pc to)
+{
+    return poke_is_alone() ? write_gate(h, to) : RC_HOOK_THREADS;
+}
+
 /* The jump to `to`, straight or through the gate, which is made if need be. */
 static rc_t make_jump(struct hook *h, struct cache_pc to)
 {
-    if (h->tactic == TACTIC_PUN)
-        return h->gate.v ? RC_OK : reserve_pun(h);
+    if (h->tactic == TACTIC_PUN) {
+        if (!h->gate.v)
+            return reserve_pun(h, to);
+        return h->cell || h->gate_to.v == to.v ? RC_OK : turn_gate(h, to);
+    }
     struct asm_buf a = asm_on(h->jump, sizeof h->jump, cache_pc(h->at.v));
     bool straight = !h->switched && code_reaches(h->at.v + SITE_JUMP_BYTES, to.v);
     if (!straight && !h->gate.v)
-        TRY(reserve_gate(h));
+        TRY(reserve_gate(h, to));
+    else if (!straight && !h->cell && h->gate_to.v != to.v)
+        TRY(turn_gate(h, to));
     asm_jmp(&a, straight ? to.v : h->gate.v);
     return a.overflow ? RC_FAR_BRANCH : RC_OK;
 }

@@ -41,6 +41,7 @@ struct hook {
     struct app_pc at;
     struct cache_pc to; /* where it leads; after hook_clear its native copy */
     struct cache_pc native, gate; /* gate 0: none */
+    struct cache_pc gate_to; /* of a gate without a cell */
     uint64_t *cell; /* what the gate jumps through; NULL: none */
     uint8_t state, tactic; /* enum hook_state, hook_tactic */
     uint8_t len; /* bytes of the displaced instructions */

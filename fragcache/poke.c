@@ -15,6 +15,7 @@ static uint64_t replaced[REPLACED_MAX]; /* pages, as a hash set whose probes nev
 static uint32_t replaced_count;
 
 void poke_set_alone(bool yes) { alone = yes; }
+bool poke_is_alone(void) { return alone; }
 
 static uint32_t slot_of(uint64_t page)
 {

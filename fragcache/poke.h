@@ -45,6 +45,7 @@ bool poke_plain(uint64_t at, const uint8_t *bytes, size_t len);
 
 /* The process has no other thread: changes need no int3. */
 void poke_set_alone(bool alone);
+bool poke_is_alone(void);
 /* For code memory too: code_set_way. */
 static inline void poke_set_way(enum poke_way way)
 {

@@ -2,7 +2,7 @@
 
 #include "tracer/asm.h"
 
-/* Opcodes whose r/m operand may be a general register as well as memory, is only read, and means the same in both forms.
+/* Opcodes whose r/m operand may be a general register as well as memory, is only read, and means the same either way.
  * `digit`: the value modrm.reg must have; ANY when it names the other operand. */
 #define ANY 8
 static const struct form {

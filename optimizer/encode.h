@@ -1,7 +1,8 @@
 /* Instructions that passes put in the place of the program's own.
  *
- * Each is a change of bytes, decoded again and compared with what it is meant to be; whatever does not come out as meant
- * is declined, and the original stays. A made instruction lies in ir->made and keeps the pc of the one it replaces.
+ * Each is a change of bytes, decoded again and compared with what it is meant to be; whatever does not come out as
+ * meant is declined, and the original stays. A made instruction lies in ir->made and keeps the pc of the one it
+ * replaces.
  *
  * Only behind the decoder's gate. All return false when there is no room, no such form, or bisecting forbids it. */
 #ifndef REHEAT_ENCODE_H

@@ -2,15 +2,15 @@
  *
  *   recorded trace --ir_build--> nodes --passes, each followed by ir_verify--> nodes --> fragcache lowers them
  *
- * A pass changes a node's op, removes it, or gives it another instruction to lower to; it notes in `why` what it did, for
- * the dump. The original instruction stays in ir->insns, so the dump is a diff.
+ * A pass changes a node's op, removes it, or gives it another instruction to lower to; it notes in `why` what it did,
+ * for the dump. The original instruction stays in ir->insns, so the dump is a diff.
  *
  * What may change, and where it may be seen. Before each node that is not removed, and at each exit, every general and
  * vector register and all of memory are as the original instructions would have left them: so a fault, a signal or a
- * system call there sees the program's own state, and the program can go on there in its own code. Only status flags may
- * differ, and only those that the original program, going on from there, overwrites before it reads them. Stores are
- * neither moved nor removed. A load is removed only where nobody else can have written in between: a slot of the stack, or
- * any ordinary memory while `alone` holds.
+ * system call there sees the program's own state, and the program can go on there in its own code. Only status flags
+ * may differ, and only those that the original program, going on from there, overwrites before it reads them. Stores
+ * are neither moved nor removed. A load is removed only where nobody else can have written in between: a slot of the
+ * stack, or any ordinary memory while `alone` holds.
  *
  *   IR-1  the last node that is not removed ends the trace: N_BACK, N_BACK_IF + N_EXIT, N_EXIT, N_LOOKUP.
  *   IR-2  N_BRANCH does not survive the layout pass.
@@ -89,8 +89,7 @@ struct ir {
     int unroll; /* bodies in an unrolled loop; 0 and 1: as recorded */
     struct insn *made; /* room for instructions that passes make; NULL: none are made */
     int made_cap;
-    /* Copies up to cap bytes of program text at pc, as the program knows it; returns how many. NULL: everything is live at
-     * exits. */
+    /* Copies up to cap bytes of program text at pc, as the program knows it; returns how many. NULL: all is live at exits. */
     size_t (*peek)(struct app_pc pc, uint8_t *out, size_t cap);
     /* True when the bytes at `at` are readable, and will never change as long as the fragment may run. NULL: never. */
     bool (*constant_at)(uint64_t at, unsigned bytes, uint64_t *value);

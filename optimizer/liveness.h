@@ -1,11 +1,11 @@
 /* Liveness: which general registers and status flags are written before they are read, on every way on.
  *
- * Two questions are answered together. What matters to the nodes as they are now; and, wherever the program's state can be
- * seen (before a node that is not removed, and at exits), what matters to the original program going on from there. A
- * register or flag is dead only when it is dead to both.
+ * Two questions are answered together. What matters to the nodes as they are now; and, wherever the program's state
+ * can be seen (before a node that is not removed, and at exits), what matters to the original program going on from
+ * there. A register or flag is dead only when it is dead to both.
  *
- * At an exit everything is live, unless ir->peek shows the text there: what its straight line overwrites before reading it
- * is dead. Calls decode_one: only behind the gate when ir->peek is set. */
+ * At an exit everything is live, unless ir->peek shows the text there: what its straight line overwrites before
+ * reading it is dead. Calls decode_one: only behind the gate when ir->peek is set. */
 #ifndef REHEAT_LIVENESS_H
 #define REHEAT_LIVENESS_H
 

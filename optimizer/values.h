@@ -1,15 +1,15 @@
 /* What is known about values along a path: a walk from the head, node by node.
  *
- * A value is `id + off`: id 0 is the constant 0, any other id an unknown number met on the path. Two values with the same
- * id and offset are equal, whatever the number is. That gives, for every general register, whether it is a constant, a copy
- * of another, or another plus a constant; for memory, which bytes are those of which value; for addresses, whether two
- * overlap; and for conditions, which ones follow from earlier ones.
+ * A value is `id + off`: id 0 is the constant 0, any other id an unknown number met on the path. Two values with the
+ * same id and offset are equal, whatever the number is. That gives, for every general register, whether it is a
+ * constant, a copy of another, or another plus a constant; for memory, which bytes are those of which value; for
+ * addresses, whether two overlap; and for conditions, which ones follow from earlier ones.
  *
- * Memory is remembered only where nobody else writes (values_may_hold). A store whose address cannot be told apart forgets
- * what it may reach. A locked instruction or a fence forgets all.
+ * Memory is remembered only where nobody else writes (values_may_hold). A store whose address cannot be told apart
+ * forgets what it may reach. A locked instruction or a fence forgets all.
  *
- * Frames: below a return address that a call on the path pushed lies memory that nobody had a pointer to before, so while
- * no address of the stack has been put into another register or stored, other addresses do not reach it. */
+ * Frames: below a return address that a call on the path pushed lies memory that nobody had a pointer to before, so
+ * while no address of the stack has been put into another register or stored, other addresses do not reach it. */
 #ifndef REHEAT_VALUES_H
 #define REHEAT_VALUES_H
 

@@ -321,9 +321,10 @@ bool values_compared(struct values *s, const struct insn *in, uint16_t mask)
     const struct flags_now *now = &s->flags;
     operands(s, in, &a, &b);
     struct flags_now f = flags_after(in, a, b, a);
-    if (f.bytes != now->bytes)
-        return false;
-    if (f.compared && now->compared && value_equal(f.a, now->a) && value_equal(f.b, now->b))
+    unsigned narrow = f.bytes < now->bytes ? f.bytes : now->bytes;
+    if (f.bytes != now->bytes && a.bits >= 8 * narrow)
+        return false; /* else the sign is clear in both widths */
+    if (f.bytes == now->bytes && f.compared && now->compared && value_equal(f.a, now->a) && value_equal(f.b, now->b))
         return true;
     bool zero = value_is_const(b) && b.off == 0;
     if (f.result || (f.compared && zero)) /* of a alone */

@@ -2,6 +2,7 @@
 
 #include "fragcache/cache.h"
 #include "runtime/housekeep.h"
+#include "runtime/signals.h"
 #include "runtime/slice.h"
 #include "runtime/stats.h"
 #include "tracer/stubs.h"
@@ -22,6 +23,7 @@ _Noreturn void control_go_native(struct thread *t, struct app_pc pc)
 {
     slots.ctx = NULL;
     slots.target = pc.v;
+    signals_leave(&t->ctx);
     c.enter(&t->ctx); /* the program's own code, for good */
     __builtin_unreachable();
 }

@@ -7,6 +7,7 @@
 #include "runtime/control.h"
 #include "runtime/housekeep.h"
 #include "runtime/policy.h"
+#include "runtime/signals.h"
 #include "runtime/slice.h"
 #include "runtime/stats.h"
 #include "runtime/thread.h"
@@ -385,6 +386,7 @@ rc_t dispatch_slice_begin(const struct cpu_state *state, uint64_t *entry, uint64
     t->start_pc = state->pc;
     t->state = THREAD_WAITING;
     control_slots()->ctx = &t->ctx;
+    signals_hold();
     *entry = (uint64_t)(uintptr_t)&run_slice;
     *sp = t->stack_top - 8; /* as after a call */
     *arg = (uint64_t)(uintptr_t)&t->ctx;

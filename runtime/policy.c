@@ -11,7 +11,7 @@
 
 #define THREAD_CPU 3 /* CLOCK_THREAD_CPUTIME_ID */
 #define MS 1000000ULL
-#define BUDGET_START (4 * MS) /* of slices */
+#define BUDGET_START (10 * MS) /* of slices and trials */
 #define BUDGET_SHARE 250u /* and one part in so many of the thread's CPU time */
 #define LEAST_WAIT MS
 #define GATHER_NS (60 * MS) /* from the first candidate on */
@@ -224,6 +224,7 @@ static void draw_conclusion(void)
     uint64_t percent = group_percent(g);
     po.now.n = 0;
     po.decided = false;
+    po.spent += r.cost_ns;
     if (log_wants(1))
         log_verdict(g, &r, percent);
     po.stats.trials[r.verdict]++;

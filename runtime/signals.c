@@ -29,9 +29,12 @@ static __thread struct {
     const struct cpu_ctx *leaving;
 } own __attribute__((tls_model("initial-exec")));
 
-extern const char __ehdr_start[], etext[]; /* ld: our own text */
+extern REH_HIDDEN const char __ehdr_start[], etext[]; /* ld: our own text */
 
-static bool is_ours(uint64_t pc) { return pc - (uint64_t)(uintptr_t)__ehdr_start < (uint64_t)(etext - __ehdr_start); }
+bool signals_is_ours(uint64_t pc)
+{
+    return pc - (uint64_t)(uintptr_t)__ehdr_start < (uint64_t)(etext - __ehdr_start);
+}
 
 static void state_get(const struct sigcontext *sc, struct cpu_state *s)
 {
@@ -84,7 +87,11 @@ static void leave_control(void *context)
     if (own.deferred)
         *(uint64_t *)&((struct ucontext *)context)->uc_sigmask = own.mask;
     own.held = own.deferred = false;
-    (void)sys_call3(__NR_tgkill, sys_getpid(), sys_gettid(), SLICE_SIGNAL); /* whose handler arms the next one */
+    siginfo_t tick; /* as if the timer had sent it: its handler arms the next one */
+    mem_zero(&tick, sizeof tick);
+    tick.si_signo = SLICE_SIGNAL;
+    tick.si_code = SI_TIMER;
+    (void)sys_call6(__NR_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), SLICE_SIGNAL, (long)&tick, 0, 0);
 }
 
 /* control=full, in a copy or fragment: the handler looks at the program's state, the thread stays where it is. */
@@ -182,7 +189,7 @@ static enum arrival arrive_held(int sig, siginfo_t *info, void *context, struct 
 {
     if (!is_fault(sig, info))
         return defer(sig, info, context) ? ARRIVED_EARLY : ARRIVED_INSIDE;
-    if (is_ours(native->pc) || !recover_copy(native))
+    if (signals_is_ours(native->pc) || !recover_copy(native))
         return ARRIVED_INSIDE;
     leave_control(context);
     state_put(registers_of(context), native);
@@ -193,7 +200,7 @@ static enum arrival arrive_held(int sig, siginfo_t *info, void *context, struct 
 static enum arrival arrive_natively(void *context, struct cpu_state *native)
 {
     struct sigcontext *sc = registers_of(context);
-    const struct cpu_ctx *leaving = is_ours(native->pc) && is_leaving(sc) ? own.leaving : NULL;
+    const struct cpu_ctx *leaving = signals_is_ours(native->pc) && is_leaving(sc) ? own.leaving : NULL;
     int entry = entry_index(native->pc);
     own.leaving = NULL; /* the handler may run on the same stack */
     if (leaving) {
@@ -207,7 +214,7 @@ static enum arrival arrive_natively(void *context, struct cpu_state *native)
         if (arrive_natively((void *)sc->rdx, &other) == ARRIVED_INSIDE)
             return ARRIVED_INSIDE;
         native->pc = (uint64_t)(uintptr_t)handlers[sc->rdi][entry];
-    } else if (is_ours(native->pc)) {
+    } else if (signals_is_ours(native->pc)) {
         return ARRIVED_INSIDE;
     } else if (!fc_recover(native, control_slots())) {
         return ARRIVED;
@@ -224,7 +231,7 @@ static __attribute__((noinline)) enum arrival arrive(int sig, siginfo_t *info, v
         return arrive_natively(context, native);
     if (own.held)
         return arrive_held(sig, info, context, native);
-    if (is_ours(native->pc))
+    if (signals_is_ours(native->pc))
         return ARRIVED_INSIDE;
     if (!code_region_find(native->pc))
         return ARRIVED; /* a handler that jumped out took the thread with it */
@@ -292,17 +299,4 @@ void signals_leave(const struct cpu_ctx *ctx)
         return;
     own.deferred = false;
     signals_unblock(&own.mask, ctx->gpr[R_RSP]);
-}
-
-bool signals_make_native(void *context)
-{
-    struct sigcontext *sc = registers_of(context);
-    struct cpu_state s;
-    state_get(sc, &s);
-    if (is_ours(s.pc))
-        return false;
-    if (!fc_recover(&s, control_slots()))
-        return !code_region_find(s.pc);
-    state_put(sc, &s);
-    return true;
 }

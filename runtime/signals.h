@@ -40,8 +40,7 @@ struct cpu_ctx;
  * waited arrive now. */
 void signals_leave(const struct cpu_ctx *ctx);
 
-/* For a handler of ours in a native thread: moves its frame out of fragments, gates and native copies. False: it is in
- * other code of ours, where nothing can be done. */
-bool signals_make_native(void *context);
+/* In the library's own text: no slice may begin there, the thread may be on its way out of the last one. */
+bool signals_is_ours(uint64_t pc);
 
 #endif

@@ -16,6 +16,7 @@
 #include "runtime/housekeep.h"
 #include "runtime/policy.h"
 #include "runtime/sampler.h"
+#include "runtime/signals.h"
 #include "runtime/stats.h"
 #include "runtime/thread.h"
 
@@ -129,7 +130,7 @@ static void on_tick(int sig, siginfo_t *info, void *context)
         sampler_tick(&sl.thread->sampler, sc->rip);
     /* On the alternate stack no slice: another signal would start at its top again. */
     bool on_alternate_stack = sc->rsp - (uint64_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
-    if (on_alternate_stack || dispatch_in_control() || !thread_lock_try()) {
+    if (on_alternate_stack || dispatch_in_control() || signals_is_ours(sc->rip) || !thread_lock_try()) {
         arm(LEAST_NS);
         return;
     }

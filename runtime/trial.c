@@ -7,12 +7,13 @@
 
 #define WINDOW_NS 3500000u /* with 250 ticks a second, a timer that is set again for 4 ms misses the next */
 #define TOGGLE_SHARE 100u /* a window is so many times as long as switching takes */
-#define MOST_NS 20000000000ULL /* of a trial */
-#define REST_WINDOWS 4u /* of a counted trial, after each block */
+#define MOST_NS 40000000000ULL /* of a trial */
+#define REST_SHARE 40u /* a block is followed by a rest so many times as long as what its clocks cost */
+#define LEAST_REST WINDOW_NS
 #define MOST_STARTS 4
 #define MOST_SPREAD (FIT_ONE / 4) /* of speed, on the average */
 #define PATIENCE 16 /* blocks */
-#define CLAMP (VERDICT_ONE / 2)
+#define CLAMP (2 * VERDICT_ONE)
 #define CLOCKS FIT_CLOCKS
 #define THREAD_CPU 3 /* CLOCK_THREAD_CPUTIME_ID */
 
@@ -20,11 +21,11 @@ static struct {
     enum trial_state state;
     struct candidate *member[TRIAL_MEMBERS];
     int n, arms, dropped; /* dropped: bit for each arm that is out of the race */
-    bool counted;
+    bool counted, resting;
     int starts;
     bool used[CLOCKS];
-    int order[CANDIDATE_ARMS], order_count, at; /* the block's windows; at == order_count: rest */
-    uint64_t since, began, window_ns; /* CPU time of the thread */
+    int order[CANDIDATE_ARMS], order_count, at; /* the block's windows */
+    uint64_t since, began, window_ns, cost_ns, block_cost; /* CPU time of the thread */
     uint64_t ticks_before[CLOCKS];
     int16_t window[CANDIDATE_ARMS][VERDICT_MOST_BLOCKS]; /* number for fit.h; -1: the arm was out of the race */
     int windows;
@@ -67,10 +68,15 @@ static void switch_all(int arm)
     }
 }
 
-/* The counted hook is out while the trial rests. */
+/* All hooks are out while the trial rests. */
 static void rest(void)
 {
     struct candidate *c = tr.member[0];
+    if (!tr.counted) {
+        switch_all(0);
+        workclock_pause();
+        return;
+    }
     c->counted = false;
     (void)candidate_switch(c, 0);
     c->counted = true;
@@ -78,10 +84,7 @@ static void rest(void)
 
 static void window_open(void)
 {
-    if (tr.at == tr.order_count)
-        rest();
-    else
-        switch_all(tr.order[tr.at]);
+    switch_all(tr.order[tr.at]);
     for (int j = 0; j < CLOCKS; j++)
         if (tr.used[j])
             tr.ticks_before[j] = workclock_read(j);
@@ -93,11 +96,13 @@ static bool window_close(uint64_t now)
 {
     uint64_t ticks[CLOCKS] = {0};
     for (int j = 0; j < CLOCKS; j++)
-        if (tr.used[j])
+        if (tr.used[j]) {
             ticks[j] = workclock_read(j) - tr.ticks_before[j];
+            tr.block_cost += ticks[j] * WORKCLOCK_TICK_NS;
+        }
     if (!tr.counted && workclock_thin(ticks, now - tr.since))
         return false;
-    fit_window(tr.windows, ticks, now - tr.since);
+    fit_window(tr.windows, tr.order[tr.at], ticks, now - tr.since);
     tr.window[tr.order[tr.at]][tr.blocks] = (int16_t)tr.windows++;
     return true;
 }
@@ -115,12 +120,10 @@ static struct estimate arm_estimate(int arm, int fitted)
 
 static void decide(struct trial_result r, uint64_t now)
 {
-    if (tr.counted)
-        rest();
-    else
-        switch_all(0); /* so that the thread soon is in its own code */
+    rest(); /* so that the thread soon is in its own code */
     r.cpu_ns = now - tr.began;
     r.counted = tr.counted;
+    r.cost_ns = tr.cost_ns;
     tr.result = r;
     tr.state = TRIAL_DECIDED;
 }
@@ -186,22 +189,31 @@ enum trial_state trial_tick(uint64_t now, bool alone, uint64_t *wait)
         decide((struct trial_result){.verdict = VERDICT_NEUTRAL}, now);
         return tr.state;
     }
-    bool rested = tr.at == tr.order_count;
-    if (!rested && !window_close(now))
+    if (tr.resting) {
+        tr.resting = false;
+        if (!tr.counted)
+            workclock_resume();
+    } else if (!window_close(now)) {
         start_again(now);
-    else if (!rested)
-        tr.at++;
+    } else if (++tr.at == tr.order_count) {
+        block_end(now);
+    }
     if (tr.state != TRIAL_RUNS)
         return tr.state;
-    if (rested || (tr.at == tr.order_count && !tr.counted))
-        block_end(now);
-    if (tr.state == TRIAL_RUNS) {
-        window_open();
-        uint64_t toggle = (tr.since - now) * TOGGLE_SHARE;
-        tr.window_ns = toggle > WINDOW_NS ? toggle : WINDOW_NS;
-        tr.window_ns += tr.window_ns / 8 * random_below(8); /* out of step with whatever the program does */
-        *wait = tr.at == tr.order_count ? REST_WINDOWS * tr.window_ns : tr.window_ns;
+    if (tr.at == 0 && tr.block_cost * REST_SHARE > LEAST_REST) {
+        tr.resting = true;
+        rest();
+        *wait = tr.block_cost * REST_SHARE;
+        tr.cost_ns += tr.block_cost;
+        tr.block_cost = 0;
+        return tr.state;
     }
+    window_open();
+    tr.block_cost += tr.since - now;
+    uint64_t toggle = (tr.since - now) * TOGGLE_SHARE;
+    tr.window_ns = toggle > WINDOW_NS ? toggle : WINDOW_NS;
+    tr.window_ns += tr.window_ns / 8 * random_below(8); /* out of step with whatever the program does */
+    *wait = tr.window_ns;
     return tr.state;
 }
 
@@ -233,6 +245,8 @@ rc_t trial_begin(struct candidate *const *members, int n)
     tr.n = n;
     tr.arms = 2;
     tr.starts = 0;
+    tr.cost_ns = tr.block_cost = 0;
+    tr.resting = false;
     for (int i = 0; i < n; i++) {
         tr.member[i] = members[i];
         tr.arms = members[i]->arms > tr.arms ? members[i]->arms : tr.arms;
@@ -247,12 +261,9 @@ rc_t trial_begin(struct candidate *const *members, int n)
 
 struct trial_result trial_end(void)
 {
-    if (tr.counted) {
-        rest();
+    rest();
+    if (tr.counted)
         (void)candidate_count(tr.member[0], false);
-    } else {
-        switch_all(0);
-    }
     uint64_t mask = sys_signals_set(~0ULL);
     workclock_stop();
     (void)sys_signals_set(mask);

@@ -30,6 +30,7 @@ struct trial_result {
     int arm; /* of VERDICT_FASTER */
     struct estimate gain; /* of the whole thread: ln(native / arm) */
     uint64_t cpu_ns; /* it took */
+    uint64_t cost_ns; /* of CPU time, for clocks and signals */
     bool no_clock; /* there was nothing steady to compare with */
     bool counted; /* iterations, for want of another clock */
 };

@@ -11,7 +11,7 @@
 #define STUB_BYTES 64u
 #define RED_ZONE 136 /* below it: 128 bytes and a spilled register */
 #define IDEAL_SHARE 4096u /* one block run in so many is a tick */
-#define MOST_RATE 1500000u /* ticks a second of all clocks together: each costs some ten nanoseconds */
+#define MOST_RATE 12000000u /* ticks a second of all clocks together */
 #define LEAST_RUNS 4u /* of a block; fewer say nothing about its rate */
 #define APART 32u /* bytes between two clocks */
 #define RANKED 64
@@ -36,6 +36,7 @@ static struct {
     uint64_t *count; /* below 2 GiB */
     struct clock clock[TABLE];
     int chosen[WORKCLOCK_MOST + 1]; /* indices; the last is WORKCLOCK_HEAD's, which is not in the table */
+    bool paused[WORKCLOCK_MOST];
     int live;
     uint64_t runs;
     struct rank ranked[RANKED];
@@ -53,6 +54,9 @@ static rc_t counters_get(void)
     return RC_OK;
 }
 
+/* Offsets in a stub: rsp is lowered, rcx saved, rcx reloaded, rsp restored. */
+enum { LOWERED = 8, SAVED = 16, RELOADED = 44, RESTORED = 52 };
+
 static rc_t stub_write(int i, struct cache_pc at, struct cache_pc to)
 {
     uint8_t buf[STUB_BYTES];
@@ -65,17 +69,28 @@ static rc_t stub_write(int i, struct cache_pc at, struct cache_pc to)
     asm_store_abs(&a, counter, R_RCX);
     asm_load(&a, R_RCX, R_RSP, 0);
     asm_lea(&a, R_RSP, R_RSP, RED_ZONE);
+    bool as_said = a.len == RESTORED;
     asm_jmp(&a, to.v);
     if (a.overflow)
         return RC_FAR_BRANCH;
+    if (!as_said)
+        return RC_ASSERT;
     TRY(code_stage(at, buf, a.len));
     return code_commit();
 }
 
 static rc_t stub_reserve(struct app_pc near, struct cache_pc *stub)
 {
+    const struct recipe recipes[] = {
+        {near.v, 0, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0},
+        {near.v, LOWERED, R_NONE, R_NONE, R_NONE, PC_KNOWN, RED_ZONE},
+        {near.v, SAVED, R_NONE, R_NONE, R_RCX, PC_KNOWN, RED_ZONE},
+        {near.v, RELOADED, R_NONE, R_NONE, R_NONE, PC_KNOWN, RED_ZONE},
+        {near.v, RESTORED, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0},
+    };
     TRY(counters_get());
-    return fc_add_code(near, STUB_BYTES, stub);
+    TRY(fc_add_code(near, STUB_BYTES, stub));
+    return fc_add_recipes(*stub, STUB_BYTES, recipes, (int)ARRAY_LEN(recipes));
 }
 
 rc_t workclock_stub(struct app_pc near, struct cache_pc to, struct cache_pc *stub)
@@ -233,6 +248,24 @@ int workclock_live(void)
     for (int i = 0; i < wc.live; i++)
         n += wc.clock[wc.chosen[i]].live;
     return n;
+}
+
+void workclock_pause(void)
+{
+    for (int i = 0; i < wc.live; i++) {
+        struct clock *c = &wc.clock[wc.chosen[i]];
+        wc.paused[i] = c->live;
+        clock_clear(c);
+    }
+}
+
+void workclock_resume(void)
+{
+    for (int i = 0; i < wc.live; i++) {
+        struct clock *c = &wc.clock[wc.chosen[i]];
+        if (wc.paused[i] && !c->live && hook_set(&c->hook, &c->site, c->stub, false) == RC_OK)
+            c->live = true;
+    }
 }
 
 void workclock_stop(void)

@@ -24,6 +24,10 @@ int workclock_choose(struct fragment *const *own, int n);
  * ns. True: some are out. In signal handlers too. */
 bool workclock_thin(const uint64_t *ticks, uint64_t ns);
 int workclock_live(void);
+#define WORKCLOCK_TICK_NS 20 /* what a tick costs, about */
+/* Out for a while, and in again; in signal handlers too. */
+void workclock_pause(void);
+void workclock_resume(void);
 /* Takes their hooks out. */
 void workclock_stop(void);
 uint64_t workclock_read(int i);

@@ -30,9 +30,11 @@ void cpu_seed(uint64_t seed);
 /* Where the code to run is written, and what must end it: 25 bytes. */
 uint8_t *cpu_code(void);
 uint8_t *cpu_emit_leave(uint8_t *to, uint32_t exit);
-/* Signals that code raises make cpu_run fail. To be called in each test that wants so: cmocka has handlers of its own. */
+/* Signals that code raises make cpu_run fail. To be called in each test that wants so: cmocka has handlers of its
+ * own. */
 void cpu_catch_signals(void);
-/* Runs the code from `start`; false when it raised a signal. rsp and memory named by registers must lie in the state. */
+/* Runs the code from `start`; false when it raised a signal. rsp and memory named by registers must lie in the state.
+ * */
 bool cpu_run(const struct cpu_state *start, struct cpu_state *out);
 
 #endif

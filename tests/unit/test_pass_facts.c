@@ -1,7 +1,8 @@
 /* The decoder's facts that passes build on, against the CPU: random instructions run from two states that differ in all
  * that an instruction is said not to read.
  *
- *   nothing changes but what is said to be written      what is said to be written in full, or killed, comes out the same
+ * nothing changes but what is said to be written      what is said to be written in full, or killed, comes out the
+ * same
  *   gpr_zx clears the upper half                         memory comes out the same */
 #include "tests/unit/pass_cpu.h"
 

@@ -1,6 +1,6 @@
-/* The passes on random straight paths, by execution. After each node, the path as recorded and the path as optimized must
- * have the same registers and memory, have left through the same exit, and have the same status flags, as far as the
- * path as recorded still needs them. Calls and returns are there as the pushes and pops they become.
+/* The passes on random straight paths, by execution. After each node, the path as recorded and the path as optimized
+ * must have the same registers and memory, have left through the same exit, and have the same status flags, as far as
+ * the path as recorded still needs them. Calls and returns are there as the pushes and pops they become.
  *
  * Addresses overlap on purpose: rsi points into the stack, r12 and r13 are copies of other pointers, moved. */
 #include "tests/unit/pass_cpu.h"
@@ -84,7 +84,8 @@ static bool is_constant(const struct bytes *x)
 
 static void put_arithmetic(struct bytes *x)
 {
-    static const uint8_t ops[] = {0x01, 0x03, 0x29, 0x2b, 0x21, 0x23, 0x09, 0x0b, 0x31, 0x33, 0x39, 0x3b, 0x85, 0x11, 0x1b, 0x39};
+    static const uint8_t ops[] = {0x01, 0x03, 0x29, 0x2b, 0x21, 0x23, 0x09, 0x0b, 0x31, 0x33, 0x39, 0x3b, 0x85,
+        0x11, 0x1b, 0x39};
     unsigned op = ops[cpu_dice(ARRAY_LEN(ops))], width = any_width(), reg = any_register();
     bool memory = cpu_dice(2);
     struct bytes before = *x;
@@ -145,14 +146,20 @@ static void put_other(struct bytes *x)
 {
     static const char *const forms[] = {
         "90", "f3 0f 1e fa", "0f 1f 40 00", "48 98", "98", "48 99", "48 f7 d0", "48 f7 d9", "48 d3 e2", "48 c1 e8 04",
-        "c1 e2 20", "d1 f8", "0f c8", "48 0f af c1", "0f bc c1", "48 0f bd ca", "86 c4", "b4 07", "88 e0", "00 e0", "84 e4",
-        "48 87 c1", "87 d1", "91", "f5", "f9", "f8", "9f", "48 0f c1 c8", "0f b1 d1", "66 48 0f 6e c0", "66 48 0f 7e c1",
-        "66 0f ef c0", "f0 48 ff 07", "48 87 07", "0f ae f0", "48 0f b1 0f", "f3 0f 6f 07", "f3 0f 7f 06", "f3 0f 7f 04 24",
-        "f3 0f 7e 04 24", "aa 48 ff cf", "48 ab 48 83 ef 08", "50", "41 51", "6a ff", "68 00 00 00 80", "58", "41 59", "5d",
+        "c1 e2 20", "d1 f8", "0f c8", "48 0f af c1", "0f bc c1", "48 0f bd ca", "86 c4", "b4 07", "88 e0", "00 e0",
+        "84 e4",
+        "48 87 c1", "87 d1", "91", "f5", "f9", "f8", "9f", "48 0f c1 c8", "0f b1 d1", "66 48 0f 6e c0",
+        "66 48 0f 7e c1",
+        "66 0f ef c0", "f0 48 ff 07", "48 87 07", "0f ae f0", "48 0f b1 0f", "f3 0f 6f 07", "f3 0f 7f 06",
+        "f3 0f 7f 04 24",
+        "f3 0f 7e 04 24", "aa 48 ff cf", "48 ab 48 83 ef 08", "50", "41 51", "6a ff", "68 00 00 00 80", "58",
+        "41 59", "5d",
         "ff 34 24", "ff 37", "8f 04 24", "9c", "66 50 48 83 ec 06", "0f a3 c8", "0f ba e0 03", "89 c0", "48 89 c0",
         "48 89 c1", "89 c1", "48 8d 01", "8d 01", "48 63 c8", "48 63 c0", "0f b6 c0", "0f b6 c4", "48 0f be c9",
-        "48 8d 04 11", "4c 8d 04 8d 00 00 00 00", "48 31 c0", "31 c9", "48 29 d2", "30 c0", "66 31 c0", "48 85 c0", "48 39 c8",
-        "39 c8", "38 c8", "85 c9", "84 c9", "c8 10 00 00 c9", "55 48 89 e5 c9", "48 39 c8 48 39 c8", "48 29 c8 48 85 c0",
+        "48 8d 04 11", "4c 8d 04 8d 00 00 00 00", "48 31 c0", "31 c9", "48 29 d2", "30 c0", "66 31 c0", "48 85 c0",
+        "48 39 c8",
+        "39 c8", "38 c8", "85 c9", "84 c9", "c8 10 00 00 c9", "55 48 89 e5 c9", "48 39 c8 48 39 c8",
+        "48 29 c8 48 85 c0",
         "21 c8 85 c0", "ff c9 85 c9", "48 89 04 24 48 8b 0c 24", "64 48 8b 04 25 00 00 00 00 31 c0",
     };
     x->n += unit_bytes(forms[cpu_dice(ARRAY_LEN(forms))], x->b + x->n, 16);
@@ -161,7 +168,8 @@ static void put_other(struct bytes *x)
 /* One or two instructions. */
 static struct bytes any_instructions(void)
 {
-    static const uint16_t loads[] = {0x8b, 0x8b, 0x8b, 0x0fb6, 0x0fb7, 0x0fbe, 0x0fbf, 0x63, 0x03, 0x3b, 0x0faf, 0x0f44, 0x0f4c};
+    static const uint16_t loads[] = {0x8b, 0x8b, 0x8b, 0x0fb6, 0x0fb7, 0x0fbe, 0x0fbf, 0x63, 0x03, 0x3b, 0x0faf,
+        0x0f44, 0x0f4c};
     struct bytes x = {.n = 0};
     switch (cpu_dice(12)) {
     case 0:

@@ -1,6 +1,6 @@
 /* The optimizer's passes on recorded paths written as text: tests/unit/golden/NAME.txt, one test for each case. How the
- * text reads stands at the top of golden/layout.txt. Unless a case says which, the pass NAME runs, and no other that can be
- * left out. Run from the top of the tree. */
+ * text reads stands at the top of golden/layout.txt. Unless a case says which, the pass NAME runs, and no other that
+ * can be left out. Run from the top of the tree. */
 #include "tests/unit/unit.h"
 
 #include <stdlib.h>

@@ -115,7 +115,7 @@ static void test_fit_finds_the_work(void **state)
         double ns = (3000 * a + 1000 * b + 200 * c) / speed;
         if (w % 17 == 0)
             ns *= 1.5; /* stolen */
-        fit_window(w, ticks, (uint64_t)ns);
+        fit_window(w, w % 2, ticks, (uint64_t)ns);
         single += fabs(log(a / ns * 4000)) / N;
     }
     int used = fit_windows(N);

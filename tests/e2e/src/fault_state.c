@@ -2,6 +2,7 @@
  * run: repair
  * run: jump
  * run: alternate
+ * run: often
  * A load faults in a loop that has long been hot. The handler sees the instruction and the registers as they were before
  * it: it repairs a register and returns, or jumps out. Around the load the loop has a call, a return and an indirect
  * branch, so code that runs in its place has moved things. */
@@ -71,6 +72,29 @@ static void on_fault(int number, siginfo_t *info, void *context)
     g[REG_RDI] = (greg_t)numbers;
 }
 
+static volatile int wrong;
+
+static void on_each(int number, siginfo_t *info, void *context)
+{
+    greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
+    (void)number, (void)info;
+    faults++;
+    wrong += (char *)g[REG_RIP] != loop_load || (long *)g[REG_RDI] != numbers + LENGTH || g[REG_RSI] != 1;
+    g[REG_RDI] = (greg_t)numbers;
+}
+
+/* Wherever the thread is when it faults, in a copy too that is only looked at for a moment. */
+static int fault_often(void)
+{
+    struct sigaction action = {.sa_sigaction = on_each, .sa_flags = SA_SIGINFO};
+    long sum = 0;
+    sigaction(SIGSEGV, &action, NULL);
+    for (int i = 0; i < 150000; i++)
+        sum += loop_sum(numbers + LENGTH - i % 8, 1 + i % 8, i, (void *)loop_step);
+    printf("%d faults, %d wrong, %ld\n", faults, wrong, sum);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -87,6 +111,8 @@ int main(int argc, char **argv)
     }
     jumps = strcmp(argv[1], "jump") == 0;
     sigaction(SIGSEGV, &action, NULL);
+    if (strcmp(argv[1], "often") == 0)
+        return fault_often();
     volatile long sum = 0;
     for (int i = 0; i < PASSES; i++)
         sum += loop_sum(numbers, LENGTH, i, (void *)loop_step);
