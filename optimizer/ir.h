@@ -93,7 +93,7 @@ struct ir {
     size_t (*peek)(struct app_pc pc, uint8_t *out, size_t cap);
     /* True when the bytes at `at` are readable, and will never change as long as the fragment may run. NULL: never. */
     bool (*constant_at)(uint64_t at, unsigned bytes, uint64_t *value);
-    /* What the caller takes to be dead wherever an indirect branch may lead, by its ABI. 0: nothing. */
+    /* What the caller takes to be dead wherever a call through a pointer or a PLT's jump may lead, by its ABI. 0: nothing. */
     uint16_t indirect_gpr_dead, indirect_flags_dead;
 
     /* Results. */

@@ -68,6 +68,12 @@ static struct live_set live_at(const struct ir *ir, uint64_t pc)
     return (struct live_set){(uint16_t)~dead.gpr, (uint16_t)(ALL_FLAGS & ~dead.flags)};
 }
 
+/* A call through a pointer, or a PLT's jump: between functions. A jump through a table stays within one. */
+static bool is_abi_border(const struct insn *in)
+{
+    return in->kind == IK_CALL_IND || (in->kind == IK_JMP_IND && in->rip_relative);
+}
+
 static void find_exits(struct ir *ir)
 {
     for (int i = 0; i < ir->count; i++) {
@@ -81,8 +87,11 @@ static void find_exits(struct ir *ir)
         case N_EXIT: n->at_exit = live_at(ir, n->target); break;
         case N_GUARD:
         case N_LOOKUP:
-            n->at_exit.gpr = (uint16_t)~ir->indirect_gpr_dead;
-            n->at_exit.flags = (uint16_t)(ALL_FLAGS & ~(ir->indirect_flags_dead & FL_STATUS));
+            n->at_exit = (struct live_set){UINT16_MAX, ALL_FLAGS};
+            if (is_abi_border(&ir->insns[n->insn])) {
+                n->at_exit.gpr = (uint16_t)~ir->indirect_gpr_dead;
+                n->at_exit.flags = (uint16_t)(ALL_FLAGS & ~(ir->indirect_flags_dead & FL_STATUS));
+            }
             break;
         default: break;
         }

@@ -60,11 +60,11 @@ rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site
     return rc == RC_OK ? RC_OK : check(t->head, TACTIC_PUN, site);
 }
 
-rc_t adopt_take(struct fragment *f, const struct site *site)
+rc_t adopt_take(struct fragment *const *variants, int n, const struct site *site)
 {
     decode_set_overlay(overlay);
     poke_set_alone(true);
-    return policy_take(f, site);
+    return policy_take(variants, n, site);
 }
 
 static void hook_take_out(struct hook *h, void *arg)

@@ -19,9 +19,9 @@
  * reason when there is no such place; RC_OK with site->len == 0 when only links from other fragments lead here and
  * that is enough. */
 rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site);
-/* Hands a fragment that was emitted held over to the policy. Its set is then 0, and it may be entered, or it waits
+/* Hands the variants of a fragment that were emitted held over to the policy. Its set is then 0, and it may be entered, or it waits
  * for its trial. The hook's reasons. */
-rc_t adopt_take(struct fragment *f, const struct site *site);
+rc_t adopt_take(struct fragment *const *variants, int n, const struct site *site);
 /* ADP-2. False when it cannot be done: another thread may be inside. */
 bool adopt_withdraw(void);
 /* Hooks in the program's text now. */

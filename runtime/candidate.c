@@ -12,7 +12,7 @@ static struct arena arena = {.limit = ARENA_LIMIT};
 static struct candidate *unused; /* the one dropped first is first; its hook may still be HOOK_CLEARED */
 static struct candidate **unused_end = &unused;
 
-struct candidate *candidate_new(struct fragment *f, const struct site *site)
+struct candidate *candidate_new(struct fragment *const *variants, int n, const struct site *site)
 {
     struct candidate *c = unused;
     if (c && sys_clock_ns(THREAD_CPU) - c->dropped_ns > LIMBO_NS) {
@@ -25,7 +25,9 @@ struct candidate *candidate_new(struct fragment *f, const struct site *site)
     }
     if (!c)
         return NULL;
-    *c = (struct candidate){.variant = {NULL, f}, .arms = 2, .site = *site};
+    *c = (struct candidate){.arms = (uint8_t)(n + 1), .site = *site};
+    for (int i = 0; i < n; i++)
+        c->variant[i + 1] = variants[i];
     return c;
 }
 
@@ -69,6 +71,16 @@ rc_t candidate_count(struct candidate *c, bool counted)
     }
     c->counted = counted;
     return fc_move(&f, 1, f->set, counted);
+}
+
+void candidate_keep_variant(struct candidate *c, int arm)
+{
+    for (int i = 1; i < c->arms; i++)
+        if (i != arm)
+            (void)fc_retire(c->variant[i]);
+    c->variant[1] = c->variant[arm];
+    c->arms = 2;
+    c->arm = c->arm != 0;
 }
 
 void candidate_drop(struct candidate *c)

@@ -25,10 +25,12 @@ struct candidate {
     struct candidate *next;
 };
 
-/* With the process alone: takes up a fragment that was emitted, arm 0. NULL without memory. */
-struct candidate *candidate_new(struct fragment *f, const struct site *site);
+/* With the process alone: takes up the variants that were emitted, arm 0. NULL without memory. */
+struct candidate *candidate_new(struct fragment *const *variants, int n, const struct site *site);
 /* From the next entry on the program takes this arm. CODE_WRITE and the hook's reasons: it stays as it was. */
 rc_t candidate_switch(struct candidate *c, int arm);
+/* The variant of that arm becomes arm 1; the others are retired. It may be on arm 0 or on that one. */
+void candidate_keep_variant(struct candidate *c, int arm);
 /* Fragments retired, hook out; its code stays for a while, for a thread may be on its way through it. */
 void candidate_drop(struct candidate *c);
 /* Its hook and its variants' back edges count iterations (workclock.h). RC_HOOK_*, RC_CACHE_FULL. */

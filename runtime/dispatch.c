@@ -64,6 +64,12 @@ static bool text_changes(uint64_t start, uint64_t end)
     return true;
 }
 
+void dispatch_no_longer_alone(void)
+{
+    if (d.sampled && control_ready() && !dispatch_in_control() && fc_stats_get().live)
+        (void)dispatch_text_changes(0, UINT64_MAX);
+}
+
 bool dispatch_text_changes(uint64_t start, uint64_t end)
 {
     uint64_t mask = sys_signals_set(~0ULL); /* a slice must not begin while its tables are being emptied */

@@ -40,6 +40,10 @@ bool dispatch_in_control(void);
  * withdrawn first if some of it lies there. False when that cannot be done. Native threads only. */
 bool dispatch_text_changes(uint64_t start, uint64_t end);
 
+/* control=sampled: a second thread is about to start, or memory to be shared. Fragments that were made for a process by
+ * itself are withdrawn. Native threads only. */
+void dispatch_no_longer_alone(void);
+
 struct thread;
 /* Retires all fragments and uses their memory again, if no other thread can be inside. Called by the
  * controlled thread `t` between two blocks. */

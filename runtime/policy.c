@@ -51,13 +51,19 @@ struct policy_stats policy_stats_get(void) { return po.stats; }
 
 bool policy_full(void) { return po.trial && (po.queued || po.now.n || po.count == TRIAL_MEMBERS); }
 
-rc_t policy_take(struct fragment *f, const struct site *site)
+static rc_t take_at_once(struct candidate *c)
 {
-    struct candidate *c = candidate_new(f, site);
+    TRY(candidate_switch(c, 1));
+    return fc_move(&c->variant[1], 1, 0, false);
+}
+
+rc_t policy_take(struct fragment *const *variants, int n, const struct site *site)
+{
+    struct candidate *c = candidate_new(variants, n, site);
     if (!c)
         return RC_NO_MEMORY;
     if (!po.trial)
-        return site->len ? candidate_switch(c, 1) : fc_move(&f, 1, 0, false);
+        return site->len ? take_at_once(c) : fc_move(variants, 1, 0, false);
     if (!po.count) {
         po.found_ns = sys_clock_ns(THREAD_CPU);
         po.samples = 0;
@@ -118,7 +124,8 @@ static void group_keep(struct group g, const struct trial_result *r)
             group_retire((struct group){i, 1}, RC_CODE_WRITE);
             continue;
         }
-        f[n++] = c->variant[c->arm];
+        candidate_keep_variant(c, c->arm);
+        f[n++] = c->variant[1];
         head_note(f[n - 1], f[n - 1], RC_OK);
         f[n - 1]->gain = r->gain.mean;
         f[n - 1]->gain_error = r->gain.error;
@@ -149,15 +156,19 @@ static void list_sort(void)
 }
 
 /* Those with a large part of the samples by themselves and first, the others together. */
-static void list_to_groups(void)
+static void group_split(struct group g)
 {
-    list_sort();
     int alone = 0;
-    while (alone < po.count && po.list[alone]->samples * 100 >= po.samples * ALONE_PERCENT && po.samples)
+    while (alone < g.n && po.list[g.start + alone]->samples * 100 >= po.samples * ALONE_PERCENT)
         alone++;
-    queue_add(alone, po.count - alone);
+    if (!alone || (alone == g.n && g.n == 1)) {
+        queue_add(g.start + g.n / 2, g.n - g.n / 2);
+        queue_add(g.start, g.n / 2);
+        return;
+    }
+    queue_add(g.start + alone, g.n - alone);
     for (int i = alone; i-- > 0;)
-        queue_add(i, 1);
+        queue_add(g.start + i, 1);
 }
 
 static bool ripe(uint64_t now)
@@ -230,30 +241,42 @@ static void draw_conclusion(void)
     po.stats.trials[r.verdict]++;
     if (r.verdict == VERDICT_FASTER)
         group_keep(g, &r);
-    else if (g.n == 1 || percent < SPLIT_PERCENT || r.no_clock)
+    else if (g.n == 1 || percent < SPLIT_PERCENT)
         group_retire(g, r.no_clock ? RC_NO_CLOCK : r.verdict == VERDICT_SLOWER ? RC_SLOWER : RC_NEUTRAL);
-    else {
-        queue_add(g.start + g.n / 2, g.n - g.n / 2);
-        queue_add(g.start, g.n / 2);
-    }
+    else
+        group_split(g);
     if (!po.queued)
         list_done(sys_clock_ns(THREAD_CPU));
 }
 
+/* Those of an arm may be linked with each other. */
+static rc_t group_join(struct group g)
+{
+    for (int arm = 1; arm < CANDIDATE_ARMS; arm++) {
+        struct fragment *f[TRIAL_MEMBERS];
+        int n = 0;
+        for (int i = g.start; i < g.start + g.n; i++)
+            if (arm < po.list[i]->arms)
+                f[n++] = po.list[i]->variant[arm];
+        if (n)
+            TRY(fc_move(f, n, f[0]->id, false));
+    }
+    return RC_OK;
+}
+
 static void next_trial(uint64_t now)
 {
-    if (!po.queued)
-        list_to_groups();
+    if (!po.queued) {
+        list_sort();
+        queue_add(0, po.count); /* first all together: what leads from one to the other is part of the gain */
+    }
     while (po.queued) {
         struct group g = po.queue[--po.queued];
-        struct fragment *f[TRIAL_MEMBERS];
         if (group_percent(g) < LEAST_PERCENT) {
             group_retire(g, RC_NEUTRAL);
             continue;
         }
-        for (int i = 0; i < g.n; i++)
-            f[i] = po.list[g.start + i]->variant[1];
-        rc_t rc = fc_move(f, g.n, f[0]->id, false);
+        rc_t rc = group_join(g);
         if (rc == RC_OK)
             rc = trial_begin(&po.list[g.start], g.n);
         if (rc == RC_OK) {
@@ -262,7 +285,10 @@ static void next_trial(uint64_t now)
         }
         if (log_wants(1))
             log_no_trial(g, rc);
-        group_retire(g, rc);
+        if (g.n > 1 && group_percent(g) >= SPLIT_PERCENT)
+            group_split(g);
+        else
+            group_retire(g, rc);
     }
     list_done(now);
 }

@@ -33,8 +33,8 @@ bool policy_tick(uint64_t now, bool in_code, uint64_t *wait);
 /* Within a slice: what trials left to do, before it and at its end; returns nanoseconds until the next signal. */
 void policy_slice_begins(void);
 uint64_t policy_slice_ends(uint64_t began, uint64_t now);
-/* A fragment was emitted that can be entered at `site` (len 0: by links only). */
-rc_t policy_take(struct fragment *f, const struct site *site);
+/* Variants of a fragment were emitted that can be entered at `site` (len 0: by links only). */
+rc_t policy_take(struct fragment *const *variants, int n, const struct site *site);
 /* No further fragment is wanted now. */
 bool policy_full(void);
 /* A CPU sample, wherever it fell. */

@@ -4,16 +4,29 @@
 #include "runtime/adopt.h"
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
+#include "runtime/candidate.h"
 #include "runtime/dump.h"
+#include "runtime/facts.h"
 #include "runtime/log.h"
 #include "runtime/stats.h"
 
 #define MAX_INSNS 4096
 #define MAX_NODES (MAX_INSNS + 16)
+#define MAX_MADE 512
+#define UNROLL_INSNS 24
 
 static struct insn *insns;
+static struct insn *made_insns;
 static struct node *nodes;
+static uint64_t changes; /* by all passes, for bisect= */
+static uint64_t stats_changes[PASS_COUNT];
 static const struct options *settings;
+
+static const char *const pass_names[PASS_COUNT] = {
+#define PASS(name, text) [PASS_##name] = #name,
+#include "optimizer/passes.def"
+#undef PASS
+};
 
 rc_t traces_init(const struct options *o)
 {
@@ -28,36 +41,86 @@ static rc_t buffers_get(void)
         return RC_OK;
     insns = mem_map(sizeof *insns * MAX_INSNS);
     nodes = mem_map(sizeof *nodes * MAX_NODES);
-    if (!insns || !nodes)
+    made_insns = mem_map(sizeof *made_insns * MAX_MADE);
+    if (!insns || !nodes || !made_insns)
         return RC_NO_MEMORY;
     TRY(fc_init(settings->cache_bytes, settings->link != 0, settings->dump_path[0] ? dump_fragment : NULL));
     ready = true;
     return RC_OK;
 }
 
+/* passes=NAME+NAME..., or "none". */
+static uint32_t passes_parse(const char *text)
+{
+    uint32_t mask = 0;
+    if (!text[0])
+        return 0;
+    while (*text) {
+        char name[32];
+        size_t n = 0;
+        for (; *text && *text != '+'; text++)
+            if (n + 1 < sizeof name)
+                name[n++] = *text;
+        name[n] = 0;
+        text += *text == '+';
+        for (int i = 0; i < PASS_COUNT; i++)
+            if (str_equal(name, pass_names[i]))
+                mask |= PASS_BIT(i);
+    }
+    return mask ? mask : PASSES_NONE;
+}
+
+/* Of all changes that bisect= allows, those that are left. */
+static int bisect_left(void)
+{
+    if (!settings->bisect)
+        return 0;
+    return changes < settings->bisect ? (int)(settings->bisect - changes) : -1;
+}
+
+/* One variant: `bodies` of a loop in a row. */
+static rc_t variant_emit(const struct trace *t, int n, int bodies, struct fragment **out)
+{
+    struct ir ir = {.nodes = nodes, .cap = MAX_NODES, .made = made_insns, .made_cap = MAX_MADE, .unroll = bodies};
+    mem_zero(nodes, sizeof *nodes * (size_t)(n + 16));
+    ir.passes = passes_parse(settings->passes);
+    ir.bisect = bisect_left();
+    if (settings->control == CONTROL_SAMPLED)
+        facts_give(&ir);
+    TRY(ir_build(&ir, t, insns, n));
+    TRY(optimize(&ir));
+    changes += ir_changes(&ir);
+    for (int i = 0; i < PASS_COUNT; i++)
+        stats_changes[i] += ir.changes[i];
+    return fc_emit(&ir, out);
+}
+
 static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
 {
     const struct app_pc found_at = t->head;
+    struct fragment *variant[CANDIDATE_ARMS - 1];
+    int variants = 0;
     TRY(buffers_get());
     int n = trace_decode(t, insns, MAX_INSNS);
     if (n == 0)
         return RC_TOO_LONG;
     struct site site = {0};
     bool native = settings->control == CONTROL_SAMPLED;
-    if (native)
-        TRY(adopt_prepare(t, insns, n, &site));
-    struct ir ir = {.nodes = nodes, .cap = MAX_NODES};
-    mem_zero(nodes, sizeof *nodes * (size_t)(n + 16));
-    TRY(ir_build(&ir, t, insns, n));
-    TRY(optimize(&ir));
     fc_set_held(native);
-    TRY(fc_emit(&ir, out));
     if (!native)
-        return RC_OK;
-    (*out)->found_at = found_at;
-    rc_t rc = adopt_take(*out, &site);
-    if (rc != RC_OK)
-        TRY(fc_retire(*out));
+        return variant_emit(t, n, (int)settings->unroll, out);
+    facts_refresh();
+    TRY(adopt_prepare(t, insns, n, &site));
+    TRY(variant_emit(t, n, 1, &variant[variants++]));
+    bool loop = t->end == TRACE_LOOP && n <= UNROLL_INSNS && settings->unroll > 1 && settings->trial;
+    if (loop && variant_emit(t, n, (int)settings->unroll, &variant[variants]) == RC_OK)
+        variants++;
+    *out = variant[0];
+    for (int i = 0; i < variants; i++)
+        variant[i]->found_at = found_at;
+    rc_t rc = adopt_take(variant, variants, &site);
+    for (int i = 0; rc != RC_OK && i < variants; i++)
+        TRY(fc_retire(variant[i]));
     return rc;
 }
 

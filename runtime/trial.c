@@ -8,7 +8,9 @@
 #define WINDOW_NS 3500000u /* with 250 ticks a second, a timer that is set again for 4 ms misses the next */
 #define TOGGLE_SHARE 100u /* a window is so many times as long as switching takes */
 #define MOST_NS 40000000000ULL /* of a trial */
-#define REST_SHARE 40u /* a block is followed by a rest so many times as long as what its clocks cost */
+#define REST_SHARE 15u /* a block is followed by a rest so many times as long as what its clocks cost, */
+#define LATE_REST_SHARE 60u /* or so many times when there are many already */
+#define LATE_BLOCKS 16
 #define LEAST_REST WINDOW_NS
 #define MOST_STARTS 4
 #define MOST_SPREAD (FIT_ONE / 4) /* of speed, on the average */
@@ -95,11 +97,13 @@ static void window_open(void)
 static bool window_close(uint64_t now)
 {
     uint64_t ticks[CLOCKS] = {0};
+    uint64_t cost = 0;
     for (int j = 0; j < CLOCKS; j++)
         if (tr.used[j]) {
             ticks[j] = workclock_read(j) - tr.ticks_before[j];
-            tr.block_cost += ticks[j] * WORKCLOCK_TICK_NS;
+            cost += ticks[j] * WORKCLOCK_TICK_NS;
         }
+    tr.block_cost += cost < now - tr.since ? cost : now - tr.since;
     if (!tr.counted && workclock_thin(ticks, now - tr.since))
         return false;
     fit_window(tr.windows, tr.order[tr.at], ticks, now - tr.since);
@@ -200,10 +204,11 @@ enum trial_state trial_tick(uint64_t now, bool alone, uint64_t *wait)
     }
     if (tr.state != TRIAL_RUNS)
         return tr.state;
-    if (tr.at == 0 && tr.block_cost * REST_SHARE > LEAST_REST) {
+    uint64_t pause = tr.block_cost * (tr.blocks < LATE_BLOCKS ? REST_SHARE : LATE_REST_SHARE);
+    if (tr.at == 0 && pause > LEAST_REST) {
         tr.resting = true;
         rest();
-        *wait = tr.block_cost * REST_SHARE;
+        *wait = pause;
         tr.cost_ns += tr.block_cost;
         tr.block_cost = 0;
         return tr.state;
@@ -231,8 +236,9 @@ static rc_t clocks_get(struct candidate *const *members, int n)
     tr.counted = clocks == 0;
     if (clocks)
         return RC_OK;
-    if (n != 1 || !members[0]->variant[1]->loop || !members[0]->site.len || members[0]->arms != 2)
+    if (n != 1 || !members[0]->variant[1]->loop || !members[0]->site.len)
         return RC_NO_CLOCK;
+    candidate_keep_variant(members[0], 1); /* the back edge of an unrolled one is not an iteration */
     TRY(candidate_count(members[0], true));
     tr.used[WORKCLOCK_HEAD] = true;
     return RC_OK;

@@ -11,7 +11,8 @@
 #define STUB_BYTES 64u
 #define RED_ZONE 136 /* below it: 128 bytes and a spilled register */
 #define IDEAL_SHARE 4096u /* one block run in so many is a tick */
-#define MOST_RATE 12000000u /* ticks a second of all clocks together */
+#define MOST_RATE 12000000u /* ticks a second of all clocks together, */
+#define LAST_RATE 120000000u /* or of the last one */
 #define LEAST_RUNS 4u /* of a block; fewer say nothing about its rate */
 #define APART 32u /* bytes between two clocks */
 #define RANKED 64
@@ -221,7 +222,18 @@ int workclock_choose(struct fragment *const *own, int members)
     return n;
 }
 
-static bool too_fast(uint64_t ticks, uint64_t ns) { return ticks * 1000 / (ns / 1000000 + 1) > MOST_RATE; }
+int workclock_live(void)
+{
+    int n = 0;
+    for (int i = 0; i < wc.live; i++)
+        n += wc.clock[wc.chosen[i]].live;
+    return n;
+}
+
+static bool too_fast(uint64_t ticks, uint64_t ns, int live)
+{
+    return ticks * 1000 / (ns / 1000000 + 1) > (live > 1 ? MOST_RATE : LAST_RATE);
+}
 
 bool workclock_thin(const uint64_t *ticks, uint64_t ns)
 {
@@ -229,25 +241,15 @@ bool workclock_thin(const uint64_t *ticks, uint64_t ns)
     bool thinned = false;
     for (int i = 0; i < wc.live; i++)
         sum += ticks[i];
-    for (; too_fast(sum, ns); thinned = true) {
+    for (int live = workclock_live(); live && too_fast(sum, ns, live); live--, thinned = true) {
         int most = 0;
         for (int i = 1; i < wc.live; i++)
             if (wc.clock[wc.chosen[i]].live && (!wc.clock[wc.chosen[most]].live || ticks[i] > ticks[most]))
                 most = i;
         clock_clear(&wc.clock[wc.chosen[most]]);
-        if (!ticks[most])
-            break;
         sum -= ticks[most];
     }
     return thinned;
-}
-
-int workclock_live(void)
-{
-    int n = 0;
-    for (int i = 0; i < wc.live; i++)
-        n += wc.clock[wc.chosen[i]].live;
-    return n;
 }
 
 void workclock_pause(void)

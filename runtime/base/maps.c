@@ -8,6 +8,16 @@
 #define MAX_RANGES 768
 #define LINE_BYTES 4352 /* PATH_MAX and the numbers before it */
 
+#define MAX_DATA 1024
+
+struct data_range {
+    uint64_t start, end, path; /* path: its hash */
+};
+static struct {
+    struct data_range range[MAX_DATA];
+    int count;
+    bool shared;
+} data;
 static struct map_range *ranges; /* sorted by start, as the kernel gives them */
 static int range_count;
 static bool ranges_valid;
@@ -52,6 +62,20 @@ static enum map_kind classify(const struct map_range *r, bool writable, bool sha
     return MAP_TEXT;
 }
 
+/* From the offset on: device, inode, path. */
+static const char *path_after(const char *p)
+{
+    for (int field = 0; field < 3; field++) {
+        while (*p == ' ')
+            p++;
+        while (*p && *p != ' ')
+            p++;
+    }
+    while (*p == ' ')
+        p++;
+    return p;
+}
+
 bool maps_parse_line(const char *line, struct map_range *r)
 {
     const char *p = parse_hex(line, &r->start);
@@ -61,25 +85,65 @@ bool maps_parse_line(const char *line, struct map_range *r)
     if (*p++ != ' ' || p[0] != 'r' || p[2] != 'x') /* what cannot be read cannot be copied */
         return false;
     bool writable = p[1] == 'w', shared = p[3] == 's';
-    p = parse_hex(p + 5, &r->file_offset);
-    for (int field = 0; field < 2; field++) { /* device, inode */
-        while (*p == ' ')
-            p++;
-        while (*p && *p != ' ')
-            p++;
-    }
-    while (*p == ' ')
-        p++;
-    str_copy(r->path, p, sizeof r->path);
+    (void)parse_hex(p + 5, &r->file_offset);
+    str_copy(r->path, path_after(p + 5), sizeof r->path);
     r->kind = classify(r, writable, shared);
     return true;
 }
 
-static void ranges_read(void)
+static uint64_t path_hash(const char *s)
+{
+    uint64_t h = 0xcbf29ce484222325ULL; /* FNV-1a */
+    for (; *s; s++)
+        h = (h ^ (uint8_t)*s) * 0x100000001b3ULL;
+    return h;
+}
+
+/* A line that is not of code. */
+static void data_note(const char *line)
+{
+    uint64_t start, end;
+    const char *p = parse_hex(line, &start);
+    p = parse_hex(p + 1, &end) + 1;
+    const char *path = path_after(p + 5);
+    if (p[0] == 'r' && p[3] == 's') {
+        bool ours = starts_with(path, "/dev/shm/reheat-") || str_equal(path, "anon_inode:[perf_event]");
+        data.shared |= !ours;
+    } else if (path[0] == '/' && starts_with(p, "r--p") && data.count < MAX_DATA) {
+        data.range[data.count++] = (struct data_range){start, end, path_hash(path)};
+    }
+}
+
+/* Of data ranges, those of modules. */
+static void data_filter(void)
+{
+    int kept = 0;
+    for (int i = 0; i < data.count; i++)
+        for (int k = 0; k < range_count; k++)
+            if (ranges[k].kind == MAP_TEXT && path_hash(ranges[k].path) == data.range[i].path) {
+                data.range[kept++] = data.range[i];
+                break;
+            }
+    data.count = kept;
+}
+
+bool maps_is_constant(uint64_t at, unsigned bytes)
+{
+    for (int i = 0; i < data.count; i++)
+        if (at >= data.range[i].start && at + bytes <= data.range[i].end)
+            return true;
+    return false;
+}
+
+bool maps_is_shared(void) { return data.shared; }
+
+void maps_read(void)
 {
     static char line[LINE_BYTES]; /* one controlled thread: no other user */
     char buf[4096];
     range_count = 0;
+    data.count = 0;
+    data.shared = false;
     last_hit = 0;
     ranges_valid = true;
     if (!ranges)
@@ -104,9 +168,12 @@ static void ranges_read(void)
             len = 0;
             if (range_count < MAX_RANGES && maps_parse_line(line, &ranges[range_count]))
                 range_count++;
+            else
+                data_note(line);
         }
     }
     (void)sys_close(fd);
+    data_filter();
 }
 
 static const struct map_range *ranges_search(uint64_t pc)
@@ -128,7 +195,7 @@ const struct map_range *maps_find(struct app_pc pc)
         if (r)
             return r;
     }
-    ranges_read();
+    maps_read();
     return ranges_search(pc.v);
 }
 
@@ -140,6 +207,9 @@ enum map_kind maps_kind(struct app_pc pc)
 
 bool maps_touches_code(uint64_t start, uint64_t end)
 {
+    for (int i = 0; i < data.count; i++)
+        if (start < data.range[i].end && end > data.range[i].start)
+            return true;
     for (int i = 0; i < range_count; i++)
         if (start < ranges[i].end && end > ranges[i].start)
             return true;

@@ -36,6 +36,14 @@ void maps_forget(void);
 /* True when [start, end) touches a range that code was read from since the last maps_forget. */
 bool maps_touches_code(uint64_t start, uint64_t end);
 
+/* Reads /proc/self/maps anew. */
+void maps_read(void);
+/* [at, at + bytes) is read-only data of a module whose text is mapped: constants, and addresses that the loader has
+ * filled in. As of the last reading. */
+bool maps_is_constant(uint64_t at, unsigned bytes);
+/* Other processes may write to memory of this one. As of the last reading. */
+bool maps_is_shared(void);
+
 /* Parses one line of /proc/self/maps. False when it is not an executable range. For maps.c and its test. */
 bool maps_parse_line(const char *line, struct map_range *range);
 

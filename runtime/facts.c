@@ -1,0 +1,44 @@
+#include "runtime/facts.h"
+
+#include "fragcache/hook.h"
+#include "runtime/adopt.h"
+#include "runtime/base/maps.h"
+#include "runtime/base/mem.h"
+
+static bool alone;
+
+static size_t peek(struct app_pc pc, uint8_t *out, size_t cap)
+{
+    const struct map_range *r = maps_find(pc);
+    if (!r || r->kind != MAP_TEXT)
+        return 0;
+    size_t n = r->end - pc.v < cap ? r->end - pc.v : cap;
+    mem_copy(out, (const void *)pc.v, n);
+    (void)hook_overlay(pc.v, out, n);
+    return n;
+}
+
+static bool constant_at(uint64_t at, unsigned bytes, uint64_t *value)
+{
+    if (!maps_is_constant(at, bytes))
+        return false;
+    *value = 0;
+    mem_copy(value, (const void *)at, bytes);
+    return true;
+}
+
+void facts_refresh(void)
+{
+    maps_read();
+    alone = adopt_alone() && !maps_is_shared();
+}
+
+void facts_give(struct ir *ir)
+{
+    ir->peek = peek;
+    ir->constant_at = constant_at;
+    ir->alone = alone;
+    /* Nothing is passed in the flags or in r11 to what is called through a pointer or a PLT (psABI 3.2.3). */
+    ir->indirect_flags_dead = FL_STATUS;
+    ir->indirect_gpr_dead = 1u << 11;
+}
