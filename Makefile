@@ -41,28 +41,39 @@ DEPS_TEST = $(if $(filter 1,$(DEPS)),$(BUILD)/.deps-test)
 DEPS_BENCH = $(if $(filter 1,$(DEPS)),$(BUILD)/.deps-bench)
 DEPS_LINT = $(if $(filter 1,$(DEPS)),$(BUILD)/.deps-lint)
 
-# Configurations of the end-to-end tests. Without bailout=0 a short program at hot=2 soon runs natively.
-TEST_CONFIGS = -c hot=2,bailout=0 -c hot=50 -c hot=2,cache=64K,bailout=0 -c cache=64K -c control=sampled
-STRESS_CONFIGS = -c hot=1,bailout=0 -c hot=1,cache=64K,bailout=0 -c hot=1,link=0,bailout=0
-REHEAT = $(CURDIR)/$(BUILD)/reheat
-RUN_PARTS = REHEAT_BIN=$(REHEAT) tests/all.sh
+# Configurations of the end-to-end tests. `default` is without settings; with trial=0 every fragment is entered, however
+# short the program. Under control=full everything is, but without bailout=0 a short program at hot=2 soon runs natively.
+TEST_SAMPLED = -c default -c control=sampled,trial=0,hot=2
+TEST_FULL = -c control=full,hot=2,bailout=0
+TEST_CONFIGS = $(TEST_SAMPLED) $(TEST_FULL) -c control=full,hot=2,cache=64K,bailout=0 -c control=full,cache=64K
+STRESS_CONFIGS = -c control=full,hot=1,bailout=0 -c control=full,hot=1,cache=64K,bailout=0 \
+	-c control=full,hot=1,link=0,bailout=0 -c control=sampled,trial=0,hot=1 -c control=sampled,trial=0,hot=1,cache=64K,unroll=8
+REHEAT = $(abspath $(BUILD))/reheat
+RUN_PARTS = BUILD=$(abspath $(BUILD)) KERNELS=$(abspath $(BUILD))/kernels REHEAT_BIN=$(REHEAT) tests/all.sh
 TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'command line: tests/cli/test_reheat_cli.sh' \
 	'hooks: tests/hooks/run.sh --cycles 300 --sites 5000' \
 	'cases: tests/e2e/cases.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(TEST_CONFIGS)' \
-	'kernels: tests/kernels/run.sh -j $(JOBS) -c hot=2,bailout=0 -c control=sampled' \
+	'kernels: tests/kernels/run.sh -j $(JOBS) $(TEST_SAMPLED) $(TEST_FULL)' \
+	'more: tests/e2e/more.sh -j $(JOBS) $(TEST_SAMPLED) $(TEST_FULL)' \
 	'faults: tests/e2e/faults.sh -j $(JOBS) -s "calls samplers" -n "1 1+"' \
-	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c hot=2,bailout=0 -n 50 -s 1'
-FULL_PARTS = 'full size, hot=50: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options hot=50' \
-	'full size, hot=2: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options hot=2' \
+	'csmith: tests/e2e/csmith.sh -j $(JOBS) $(TEST_FULL) -n 50 -s 1' \
+	'fuzz: $(BUILD)/fuzz/fuzz --seed $(FUZZ_SEED) --seconds 20' \
+	'fuzz, wrong passes: $(BUILD)/fuzz/fuzz --selftest 5000' \
+	'fuzz, facts: $(BUILD)/fuzz/fuzz-wild --facts $(FUZZ_ELF)'
+FULL_PARTS = 'full size: scripts/bench.py --rounds 1 --systems native,reheat' \
+	'full size, sampled, all kept: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options control=sampled,trial=0' \
+	'full size, full, hot=50: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options control=full,hot=50' \
+	'full size, full, hot=2: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options control=full,hot=2' \
 	'lint: $(MAKE) --no-print-directory lint'
 STRESS_PARTS = 'hooks: tests/hooks/run.sh' \
 	'cases: tests/e2e/cases.sh -j $(JOBS) $(STRESS_CONFIGS)' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(STRESS_CONFIGS)' \
 	'kernels: tests/kernels/run.sh -j $(JOBS)' \
+	'more: tests/e2e/more.sh -j $(JOBS) -n 4 $(STRESS_CONFIGS)' \
 	'faults: tests/e2e/faults.sh -j $(JOBS)' \
-	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c hot=1,bailout=0 -n 1000 -s 1000'
+	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c control=full,hot=1,bailout=0 -n 1000 -s 1000'
 
 .PHONY: all
 all: $(BUILD)/reheat $(BUILD)/libreheat.so $(BUILD)/reheat.1
@@ -71,15 +82,17 @@ all: $(BUILD)/reheat $(BUILD)/libreheat.so $(BUILD)/reheat.1
 help:
 	@echo "make all         build/reheat, build/libreheat.so and build/reheat.1 (the default)"
 	@echo "make demo        install what is missing, build, run bzip2 and python3 under reheat, show the reports"
-	@echo "make test        install what is missing, build, run all tests that take minutes"
+	@echo "make test        install what is missing, build, run the tests: some minutes"
 	@echo "make unit        only the unit tests, hosted, under ASan and UBSan; make asan is the same"
 	@echo "make test-full   test, then the programs at full size, then lint"
-	@echo "make stress      end-to-end tests at hot=1, with a 64 KiB cache, with link=0; 1000 random programs"
-	@echo "make fuzz        random traces, optimized, against the CPU: FUZZ_SECONDS=n or FUZZ_TRACES=n, FUZZ_SEED=n"
+	@echo "make stress      end-to-end tests at hot=1, with a 64 KiB cache, with link=0, all fragments kept; 1000 random programs"
+	@echo "make fuzz        random traces, optimized, against the CPU: FUZZ_SECONDS=n (60) or FUZZ_TRACES=n, FUZZ_SEED=n"
 	@echo "make fuzz-selftest  wrong passes on purpose: the fuzzer must notice each"
-	@echo "make fuzz-facts  the decoder's facts against the CPU; make fuzz-replay FUZZ_RECORD=file  recorded traces"
+	@echo "make fuzz-facts  the decoder's facts against the CPU, on instructions of FUZZ_ELF=files"
+	@echo "make fuzz-replay FUZZ_RECORD=file  traces recorded from real programs"
 	@echo "make bench       native, reheat, qemu-user and valgrind on the twelve programs; minutes to an hour"
 	@echo "make bench-kernels  native and reheat on small programs, one effect each; minutes"
+	@echo "make bench-startup  what reheat costs processes that are over soon"
 	@echo "make debug       a build with -O1 -DREHEAT_DEBUG in build/debug"
 	@echo "make lint        layers, file sizes, shellcheck, cppcheck, clang-tidy"
 	@echo "make format      clang-format over the C sources, in place"
@@ -152,6 +165,7 @@ FUZZ_TRACES = 0
 FUZZ_SEED = 1
 FUZZ_RECORD =
 FUZZ_ELF = /lib/x86_64-linux-gnu/libc.so.6 /usr/bin/python3 /usr/bin/perl
+FUZZERS = $(BUILD)/fuzz/fuzz $(BUILD)/fuzz/fuzz-wild
 FUZZ_OWN = $(basename $(wildcard tests/fuzz/*.c tests/fuzz/*.S))
 FUZZ_SRC = $(basename $(filter-out runtime/%,$(UNIT_SRC)) $(filter runtime/base/%,$(UNIT_SRC)))
 FUZZ_FLAGS = -O2 $(filter-out -O1 -fsanitize% -fno-sanitize%,$(UNIT_FLAGS)) -fsanitize=undefined -fno-sanitize-recover=undefined
@@ -184,10 +198,10 @@ fuzz-replay: $(BUILD)/fuzz/fuzz-wild
 	@$< --seed $(FUZZ_SEED) --replay $(or $(FUZZ_RECORD),$(error FUZZ_RECORD=file is missing))
 
 .PHONY: test test-full stress
-test: all $(UNIT_TESTS) | $(DEPS_TEST)
+test: all $(UNIT_TESTS) $(FUZZERS) | $(DEPS_TEST)
 	@$(RUN_PARTS) $(TEST_PARTS)
 
-test-full: all $(UNIT_TESTS) | $(DEPS_TEST) $(DEPS_LINT)
+test-full: all $(UNIT_TESTS) $(FUZZERS) | $(DEPS_TEST) $(DEPS_LINT)
 	@$(RUN_PARTS) $(TEST_PARTS) $(FULL_PARTS)
 
 stress: all | $(DEPS_TEST)
@@ -197,9 +211,12 @@ stress: all | $(DEPS_TEST)
 bench: all | $(DEPS_TEST) $(DEPS_BENCH)
 	@REHEAT_BIN=$(REHEAT) scripts/bench.py
 
-.PHONY: bench-kernels
+.PHONY: bench-kernels bench-startup
 bench-kernels: all | $(DEPS_TEST)
 	@REHEAT_BIN=$(REHEAT) scripts/bench_kernels.py
+
+bench-startup: all
+	@REHEAT_BIN=$(REHEAT) scripts/bench_startup.py
 
 .PHONY: lint format
 lint: | $(DEPS_BUILD) $(DEPS_LINT)

@@ -10,7 +10,7 @@
 #define PAGE 4096u
 #define REPLACED_MAX 16384u /* a power of two, half of it used: a quarter of the mappings vm.max_map_count allows */
 
-static bool alone, sync_works;
+static bool alone, sync_works, batch;
 static uint64_t replaced[REPLACED_MAX]; /* pages, as a hash set whose probes never become shorter */
 static uint32_t replaced_count;
 
@@ -78,6 +78,20 @@ void poke_set_io(const struct poke_io *to)
     sync_works = false;
 }
 
+void poke_batch_begin(void)
+{
+    batch = alone;
+    code_batch_begin();
+}
+
+void poke_batch_end(void)
+{
+    code_batch_end();
+    if (batch)
+        (void)io->sync();
+    batch = false;
+}
+
 static bool same_page(uint64_t at, size_t len) { return at / PAGE == (at + len - 1) / PAGE; }
 
 /* Bytes that may lie on two pages, where a state between is harmless. */
@@ -134,7 +148,8 @@ rc_t poke_change(uint64_t at, const uint8_t *bytes, size_t len, bool *stuck)
     if (!at_once && !sync_works && !(sync_works = io->sync())) /* before anything is changed */
         return RC_HOOK_SYNC;
     bool good = at_once ? poke_plain(at, bytes, len) : with_int3(at, bytes, len);
-    (void)io->sync(); /* what is left to see is the int3, which hook_trap serves */
+    if (!batch)
+        (void)io->sync(); /* what is left to see is the int3, which hook_trap serves */
     if (good)
         return RC_OK;
     *stuck = mem_compare((const void *)at, before, len) != 0 && !put_back(at, before, len);

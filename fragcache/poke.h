@@ -44,6 +44,9 @@ rc_t poke_change(uint64_t at, const uint8_t *bytes, size_t len, bool *stuck);
 bool poke_plain(uint64_t at, const uint8_t *bytes, size_t len);
 
 /* The process has no other thread: changes need no int3. */
+/* Between these, alone and with signals blocked: many changes for the price of few system calls. */
+void poke_batch_begin(void);
+void poke_batch_end(void);
 void poke_set_alone(bool alone);
 bool poke_is_alone(void);
 /* For code memory too: code_set_way. */

@@ -13,6 +13,7 @@
 #define LATE_BLOCKS 16
 #define LEAST_REST WINDOW_NS
 #define MOST_STARTS 4
+#define THIN_BLOCKS 2
 #define MOST_SPREAD (FIT_ONE / 4) /* of speed, on the average */
 #define PATIENCE 16 /* blocks */
 #define CLAMP (2 * VERDICT_ONE)
@@ -63,11 +64,15 @@ static void order_shuffle(void)
 
 static void switch_all(int arm)
 {
+    uint64_t mask = sys_signals_set(~0ULL);
+    poke_batch_begin();
     for (int i = 0; i < tr.n; i++) {
         int to = arm < tr.member[i]->arms ? arm : 0;
         if (tr.member[i]->arm != to || tr.counted)
             (void)candidate_switch(tr.member[i], to);
     }
+    poke_batch_end();
+    (void)sys_signals_set(mask);
 }
 
 /* All hooks are out while the trial rests. */
@@ -104,7 +109,7 @@ static bool window_close(uint64_t now)
             cost += ticks[j] * WORKCLOCK_TICK_NS;
         }
     tr.block_cost += cost < now - tr.since ? cost : now - tr.since;
-    if (!tr.counted && workclock_thin(ticks, now - tr.since))
+    if (!tr.counted && tr.blocks < THIN_BLOCKS && workclock_thin(ticks, now - tr.since))
         return false;
     fit_window(tr.windows, tr.order[tr.at], ticks, now - tr.since);
     tr.window[tr.order[tr.at]][tr.blocks] = (int16_t)tr.windows++;

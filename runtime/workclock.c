@@ -254,20 +254,24 @@ bool workclock_thin(const uint64_t *ticks, uint64_t ns)
 
 void workclock_pause(void)
 {
+    poke_batch_begin();
     for (int i = 0; i < wc.live; i++) {
         struct clock *c = &wc.clock[wc.chosen[i]];
         wc.paused[i] = c->live;
         clock_clear(c);
     }
+    poke_batch_end();
 }
 
 void workclock_resume(void)
 {
+    poke_batch_begin();
     for (int i = 0; i < wc.live; i++) {
         struct clock *c = &wc.clock[wc.chosen[i]];
         if (wc.paused[i] && !c->live && hook_set(&c->hook, &c->site, c->stub, false) == RC_OK)
             c->live = true;
     }
+    poke_batch_end();
 }
 
 void workclock_stop(void)

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Runs parts of the test suite and adds up their results.
 #
-#   tests/all.sh 'NAME: COMMAND ARG...'...
+#   tests/all.sh 'NAME: COMMAND'...
 #
-# A part's last line is "N passed, N failed" or "N passed, N failed, N skipped". A part without such a line is one
-# test: its exit status. So is a part that exits with an error and admits no failure. Passed tests are counted, not
+# COMMAND is a shell's. A part's last line is "N passed, N failed" or "N passed, N failed, N skipped". A part without
+# such a line is one test: its exit status. So is a part that exits with an error and admits no failure. Passed tests are counted, not
 # shown. The last line is the sum of all; the exit status is 0 when nothing failed and something passed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -14,10 +14,9 @@ trap 'rm -f "$output"' EXIT
 
 for part in "$@"; do
     name=${part%%:*}
-    read -r -a command <<<"${part#*: }"
     start=$SECONDS
     printf -- '-- %s: ' "$name"
-    "${command[@]}" >"$output" 2>&1 </dev/null
+    bash -c "${part#*: }" >"$output" 2>&1 </dev/null
     status=$?
     if [[ $(tail -n 1 "$output") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
         p=${BASH_REMATCH[1]} f=${BASH_REMATCH[2]} s=${BASH_REMATCH[4]:-0}

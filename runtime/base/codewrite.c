@@ -13,6 +13,7 @@
 
 static enum code_way way;
 static bool mem_refused;
+static long batch = -1; /* descriptor */
 static unsigned used;
 
 void code_set_way(enum code_way w)
@@ -52,9 +53,22 @@ static long mem_open(void)
     return fail_here(FAIL_OPEN_MEM) ? -EACCES : sys_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
 }
 
+void code_batch_begin(void)
+{
+    if (code_way_in_use() == CODE_WAY_MEM)
+        batch = mem_open();
+}
+
+void code_batch_end(void)
+{
+    if (batch >= 0)
+        (void)sys_close(batch);
+    batch = -1;
+}
+
 bool code_write_mem(const struct code_piece *pieces, int count)
 {
-    long fd = mem_open();
+    long fd = batch >= 0 ? batch : mem_open();
     if (fd < 0) {
         mem_refused = mem_refused || !passes(fd);
         return false;
@@ -66,7 +80,8 @@ bool code_write_mem(const struct code_piece *pieces, int count)
         good = n == (long)pieces[i].len;
         mem_refused = mem_refused || (n < 0 && !passes(n));
     }
-    (void)sys_close(fd);
+    if (fd != batch)
+        (void)sys_close(fd);
     if (good)
         used |= 1u << CODE_WAY_MEM;
     return good;

@@ -36,6 +36,10 @@ struct code_piece {
     size_t len;
 };
 
+/* Between these, signals blocked, /proc/self/mem stays open. */
+void code_batch_begin(void);
+void code_batch_end(void);
+
 /* Writes through /proc/self/mem. False: refused, and perhaps some of the pieces were written. */
 bool code_write_mem(const struct code_piece *pieces, int count);
 /* Replaces the pages of [at, at + len), which are to be mapped private and end up r-x. False: as they were, but for

@@ -117,6 +117,8 @@ run "version with an argument" 2 "takes no argument" reheat version x
 run "--help" 0 'reheat report' reheat --help
 run "help run lists options" 0 '^  cache=SIZE +\(default 8M, 16K to 1G\)' reheat help run
 run "run --help lists options" 0 '^  control=[a-z|]*full[a-z|]* +\(default' reheat run --help
+run "sampled is the default" 0 '^  control=off\|full\|sampled +\(default sampled\)' reheat run --help
+run "trials are on by default" 0 '^  trial=N +\(default 1,' reheat run --help
 run "run -o x --help" 0 '^  hot=N' reheat run -o hot=3 --help
 run "report --help" 0 '^Usage: reheat report' reheat report --help
 run "help for an unknown command" 2 "no command 'x'" reheat help x
@@ -275,13 +277,19 @@ run "report with two targets" 2 "got '1' and '2'" reheat report 1 2
 run "report in an unknown format" 2 "must be text or json, not 'xml'" reheat report --format=xml 1
 run "report with an unknown option" 2 "no option '--pid'" reheat report --pid 1
 
-sleep 600 &
-alive=$!
-sh -c : &
-dead=$!
-wait $dead
-# a process of the same number may have left a page here before
-rm -f "/dev/shm/reheat-$(id -u)/$alive" "/dev/shm/reheat-$(id -u)/$dead"
+# process ids that nobody has left a page under
+for ((;;)); do
+    sleep 600 &
+    alive=$!
+    compgen -G "/dev/shm/reheat-*/$alive" >/dev/null || break
+    kill "$alive"
+done
+for ((;;)); do
+    sh -c : &
+    dead=$!
+    wait $dead
+    compgen -G "/dev/shm/reheat-*/$dead" >/dev/null || break
+done
 run "process without a page" 1 "process $alive runs but has no stat page" reheat report "$alive"
 run "no such process" 1 "no such process runs" reheat report "$dead"
 run "number beyond all processes" 1 "cannot open" reheat report 99999999999

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Small end-to-end cases, natively and under reheat: the programs in src/ and shell commands.
 #
-#   tests/e2e/cases.sh [-c hot=2,cache=64K]... [-j JOBS] [-k "NAME..."] [--list]
+#   tests/e2e/cases.sh [-c control=full,hot=2]... [-j JOBS] [-k "NAME..."] [--list]
 #
 # Each program in src/ prints a deterministic result. Lines of its first comment say how it is used:
 #   build: FLAGS     compiler flags
@@ -14,7 +14,7 @@ compare_title=cases
 # shellcheck source=tests/e2e/compare.sh
 source "$here/compare.sh"
 
-export BIN=${BIN:-$compare_root/build/e2e/bin}
+export BIN=${BIN:-$compare_build/e2e/bin}
 export LC_ALL=C
 
 # shellcheck disable=SC2016 # the inner shell expands them

@@ -9,11 +9,13 @@
 #
 # A run is: standard input from COMPARE_STDIN, in COMPARE_SECONDS at most; standard output, standard error, exit
 # status and the file COMPARE_OUTPUT (empty: none) are compared. REHEAT_BIN is the reheat program,
-# COMPARE_DIR where results go. Set before sourcing: compare_title.
+# COMPARE_DIR where results go; what is built or left goes below BUILD. The configuration "default" has no settings.
+# Set before sourcing: compare_title.
 
 compare_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-REHEAT_BIN=${REHEAT_BIN:-$compare_root/build/reheat}
-COMPARE_DIR=${COMPARE_DIR:-$compare_root/build/e2e/${compare_title:?}}
+compare_build=$(realpath -m "${BUILD:-$compare_root/build}")
+REHEAT_BIN=${REHEAT_BIN:-$compare_build/reheat}
+COMPARE_DIR=${COMPARE_DIR:-$compare_build/e2e/${compare_title:?}}
 COMPARE_SECONDS=${COMPARE_SECONDS:-60}
 COMPARE_STDIN=/dev/null
 COMPARE_OUTPUT=
@@ -34,7 +36,8 @@ compare_configs() {
             *) COMPARE_REST+=("$1"); shift ;;
         esac
     done
-    [[ ${#COMPARE_CONFIGS[@]} -gt 0 ]] || COMPARE_CONFIGS=(hot=2 hot=50 'hot=2,cache=64K' 'hot=50,cache=64K')
+    [[ ${#COMPARE_CONFIGS[@]} -gt 0 ]] ||
+        COMPARE_CONFIGS=(default control=sampled,trial=0,hot=2 control=full,hot=2 control=full control=full,hot=2,cache=64K)
     if [[ ! -x $REHEAT_BIN ]]; then
         echo "$REHEAT_BIN is not there; run make, or set REHEAT_BIN" >&2
         exit 2
@@ -77,10 +80,11 @@ compare_native() {
     fi
 }
 
-# "-o key=value" for each comma-separated part of $1, in the array compare_options.
+# "-o key=value" for each comma-separated part of $1, in the array compare_options; none for "default".
 compare_split() {
     local part parts
     compare_options=()
+    [[ $1 != default ]] || return 0
     IFS=, read -r -a parts <<<"$1"
     for part in "${parts[@]}"; do
         compare_options+=(-o "$part")

@@ -1,7 +1,7 @@
 #!/bin/bash
 # More real programs, natively and under reheat: same output, exit status and files.
 #
-#   tests/e2e/more.sh [-c control=sampled,hot=2]... [-j JOBS] [-k "NAME..."] [-n SIZE] [-r TIMES] [--list]
+#   tests/e2e/more.sh [-c control=full,hot=2]... [-j JOBS] [-k "NAME..."] [-n SIZE] [-r TIMES] [--list]
 #
 # Each script more/NAME.sh is one case. It runs under reheat with all it starts, in an empty directory of its own;
 # what it leaves there is compared too. Lines of its first comment say what it wants:
@@ -16,7 +16,7 @@ compare_title='more'
 source "$here/compare.sh"
 
 size=${MORE_SIZE:-1} times=1
-export BIN=${BIN:-$compare_root/build/e2e/more-bin} MORE=$here/more
+export BIN=${BIN:-$compare_build/e2e/more-bin} MORE=$here/more
 
 # The words of the lines "KEY:" in the first comment of case $1.
 directive() {
@@ -109,7 +109,7 @@ if [[ ${1-} == --list ]]; then
 fi
 compare_configs "$@"
 if [[ " $* " != *" -c "* ]]; then
-    COMPARE_CONFIGS=(control=sampled 'control=sampled,trial=0' control=full)
+    COMPARE_CONFIGS=(default control=sampled,trial=0 control=full)
 fi
 set -- "${COMPARE_REST[@]}"
 while [[ $# -gt 0 ]]; do

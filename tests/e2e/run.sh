@@ -1,9 +1,9 @@
 #!/bin/bash
 # The twelve real programs, natively and under reheat: same output, exit status and files.
 #
-#   tests/e2e/run.sh [-c hot=2,cache=64K]... [-j JOBS] [-k "NAME..."]
+#   tests/e2e/run.sh [-c control=full,hot=2]... [-j JOBS] [-k "NAME..."]
 #
-# Without -c: hot=2 and hot=50, each with the default cache and with 64 KiB. -k keeps programs by name.
+# Without -c: the configurations in compare.sh. -k keeps programs by name.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 compare_title=programs
@@ -17,7 +17,7 @@ if [[ ${#COMPARE_REST[@]} -gt 0 ]]; then
     echo "run.sh: unknown argument ${COMPARE_REST[0]}" >&2
     exit 2
 fi
-work=${WORK:-$compare_root/build/work}
+work=${WORK:-$compare_build/work}
 "$here/../../scripts/workloads.sh" small "$work"
 
 # $1: name, $2: empty for native, else a configuration.
