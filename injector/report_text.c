@@ -109,6 +109,20 @@ static void print_time(FILE *out, const struct proto_page *page)
     fputc('\n', out);
 }
 
+static void print_trials(FILE *out, const struct proto_page *page)
+{
+    if (page->trials[0] + page->trials[1] + page->trials[2] + page->trials[3] == 0)
+        return;
+    print_label(out, "trials");
+    fprintf(out, "%12" PRIu64 "    kept, %" PRIu64 " slower, %" PRIu64 " neutral, %" PRIu64 " undecided\n", page->trials[1],
+            page->trials[2], page->trials[3], page->trials[0]);
+    print_label(out, "estimated gain");
+    if (page->trials[1])
+        fprintf(out, "%12.2f %%  of CPU time, by the trials of what was kept\n", (double)page->gain_ppm / 1e4);
+    else
+        fprintf(out, "%12s    nothing was kept\n", "-");
+}
+
 static void print_reasons(FILE *out, const uint64_t count[PROTO_REASONS])
 {
     for (unsigned rc = 1; rc < PROTO_REASONS; rc++) {
@@ -219,6 +233,7 @@ void report_print_text(FILE *out, const struct proto_page *page, bool running)
     bool any = false;
     print_header(out, page, running);
     print_time(out, page);
+    print_trials(out, page);
     print_traces(out, page);
     print_fragments(out, page);
     for (size_t i = 0; i < PROTO_TOP; i++) {

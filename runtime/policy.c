@@ -47,7 +47,11 @@ static struct {
 
 void policy_init(const struct options *o) { po.trial = o->trial != 0; }
 
-struct policy_stats policy_stats_get(void) { return po.stats; }
+struct policy_stats policy_stats_get(void)
+{
+    po.stats.spent = po.spent;
+    return po.stats;
+}
 
 bool policy_full(void) { return po.trial && (po.queued || po.now.n || po.count == TRIAL_MEMBERS); }
 
@@ -328,6 +332,7 @@ uint64_t policy_slice_ends(uint64_t began, uint64_t now)
         next_trial(now);
     uint64_t end = sys_clock_ns(THREAD_CPU), wait = budget_wait(end);
     po.spent += end - began;
+    po.stats.slices++;
     if (po.due < end + wait)
         po.due = end + wait;
     return po.now.n ? 3 * MS : po.due - end;

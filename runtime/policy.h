@@ -24,6 +24,7 @@ struct fragment;
 struct policy_stats {
     int64_t gain; /* sum over what was kept of ln(native / kept), in 1/65536: of the whole thread */
     uint64_t trials[4]; /* by enum verdict */
+    uint64_t slices, spent; /* CPU time in them, and what trials cost */
 };
 
 void policy_init(const struct options *o);

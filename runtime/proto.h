@@ -21,6 +21,7 @@
 #define PROTO_TOP 64
 #define PROTO_PATH 256
 #define PROTO_NAME 64
+#define PROTO_PASSES 8 /* at most */
 #define PROTO_TACTICS 3 /* fragcache/site.h: long, pun, several */
 
 #define REHEAT_VERSION "0.1.0"
@@ -38,6 +39,8 @@ struct proto_fragment {
     uint64_t offset; /* of the tag within the module's file mapping, as objdump shows it */
     uint64_t samples; /* CPU samples whose pc was in it */
     uint64_t entries; /* entries through the dispatcher; linked entries are not counted */
+    int32_t gain_ppm, gain_error_ppm; /* of the trial it was kept in: ln(native / kept) of the whole thread's CPU time,
+                                         and its standard error, in millionths; 0, 0: no trial */
     char module[PROTO_NAME]; /* base name of the file */
     char symbol[PROTO_NAME]; /* nearest dynamic symbol, or empty */
 };
@@ -79,6 +82,11 @@ struct proto_page {
     uint32_t write_ways; /* PROTO_WRITE_*, by which code was written */
     uint32_t faults; /* calls that the option `fail` let fail */
     uint64_t bailout_cpu_ns; /* process CPU time when it happened */
+
+    uint64_t trials[4]; /* ended: without a verdict, kept, slower, neutral */
+    int64_t gain_ppm; /* of all that was kept, as in proto_fragment */
+    uint64_t slices, slice_ns; /* CPU time in them, and what trials cost */
+    uint64_t changes[PROTO_PASSES]; /* made by each pass of optimizer/passes.def */
 
     struct proto_fragment top[PROTO_TOP]; /* hottest first after an update */
 };

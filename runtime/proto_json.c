@@ -340,6 +340,42 @@ static void js_bailout(struct writer *w, const struct proto_page *page)
     js_close(w, '}');
 }
 
+/* Millionths, with four decimals. */
+static void js_fraction(struct writer *w, const char *key, int64_t ppm)
+{
+    uint64_t size = ppm < 0 ? 0 - (uint64_t)ppm : (uint64_t)ppm;
+    js_key(w, key);
+    if (ppm < 0)
+        wr_char(w, '-');
+    wr_unsigned(w, size / 1000000);
+    wr_char(w, '.');
+    wr_decimals(w, size % 1000000, 1000000, 4);
+}
+
+static void js_trials(struct writer *w, const struct proto_page *page)
+{
+    static const char *const verdicts[] = {"undecided", "kept", "slower", "neutral"};
+    static const char *const passes[] = {
+#define PASS(name, text) #name,
+#include "optimizer/passes.def"
+#undef PASS
+    };
+    js_object(w, "trials");
+    for (unsigned i = 0; i < 4; i++)
+        js_unsigned(w, verdicts[i], page->trials[i]);
+    js_close(w, '}');
+    if (page->trials[1])
+        js_fraction(w, "gain", page->gain_ppm);
+    else
+        js_null(w, "gain");
+    js_unsigned(w, "slices", page->slices);
+    js_seconds(w, "slice_seconds", page->slice_ns);
+    js_object(w, "passes");
+    for (size_t i = 0; i < sizeof passes / sizeof *passes && i < PROTO_PASSES; i++)
+        js_unsigned(w, passes[i], page->changes[i]);
+    js_close(w, '}');
+}
+
 static void js_fragment(struct writer *w, const struct proto_fragment *f)
 {
     js_separate(w);
@@ -360,7 +396,10 @@ static void js_fragment(struct writer *w, const struct proto_fragment *f)
     js_unsigned(w, "samples", f->samples);
     js_unsigned(w, "entries", f->entries);
     js_choice(w, "state", "empty|live|retired", f->state);
-    js_null(w, "gain");
+    if (f->gain_error_ppm)
+        js_fraction(w, "gain", f->gain_ppm);
+    else
+        js_null(w, "gain");
     js_reason(w, "why", f->state == PROTO_FRAG_RETIRED ? f->why : 0);
     js_close(w, '}');
 }
@@ -418,6 +457,7 @@ void proto_write_json(const struct proto_page *page, proto_put *put, void *arg)
     js_reason(&w, "sampler_reason", page->sampler_reason);
     js_choice(&w, "write", "|mem|page|both", page->write_ways);
     js_unsigned(&w, "faults", page->faults);
+    js_trials(&w, page);
     wr_text(&w, "\n}\n");
     wr_flush(&w);
 }

@@ -15,7 +15,10 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "runtime/sampler.h"
+#include "runtime/policy.h"
 #include "runtime/symbol.h"
+#include "runtime/traces.h"
+#include "runtime/verdict.h"
 #include "tracer/block.h"
 
 #define CLOCK_PROCESS 2 /* CLOCK_PROCESS_CPUTIME_ID */
@@ -124,6 +127,8 @@ static void fragment_describe(struct proto_fragment *out, const struct fragment 
     out->bytes_out = f->len;
     out->samples = f->samples;
     out->entries = f->entries;
+    out->gain_ppm = (int32_t)((int64_t)f->gain * 1000000 / VERDICT_ONE);
+    out->gain_error_ppm = (int32_t)((int64_t)f->gain_error * 1000000 / VERDICT_ONE);
     const struct map_range *r = maps_find(f->tag);
     if (r) {
         out->offset = f->tag.v - r->start + r->file_offset;
@@ -193,6 +198,16 @@ static void gather(void)
     stats.cpu_ns = sys_clock_ns(CLOCK_PROCESS);
     uint64_t samples = stats.samples_fragment + stats.samples_native + stats.samples_runtime;
     stats.runtime_ns = samples ? stats.cpu_ns / samples * stats.samples_runtime : 0;
+    struct policy_stats p = policy_stats_get();
+    for (int i = 0; i < 4; i++)
+        stats.trials[i] = p.trials[i];
+    stats.gain_ppm = p.gain * 1000000 / VERDICT_ONE;
+    stats.slices = p.slices;
+    stats.slice_ns = p.spent;
+    if (stats.control == CONTROL_SAMPLED)
+        stats.runtime_ns = p.spent;
+    for (int i = 0; i < PASS_COUNT && i < PROTO_PASSES; i++)
+        stats.changes[i] = traces_changes(i);
 }
 
 static void copy_to_shared(void)

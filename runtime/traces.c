@@ -124,6 +124,8 @@ static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
     return rc;
 }
 
+uint64_t traces_changes(int pass) { return stats_changes[pass]; }
+
 static void describe_pc(struct fmt *f, struct app_pc pc)
 {
     const struct map_range *r = maps_find(pc);

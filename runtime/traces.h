@@ -13,4 +13,7 @@ rc_t traces_init(const struct options *o);
  * RC_OK and the fragment; RC_CACHE_FULL when a flush would help; a decline or bail reason. */
 rc_t traces_install(struct trace *t, struct fragment **out);
 
+/* Changes that a pass (enum pass_id) has made so far. */
+uint64_t traces_changes(int pass);
+
 #endif
