@@ -278,11 +278,12 @@ run "report in an unknown format" 2 "must be text or json, not 'xml'" reheat rep
 run "report with an unknown option" 2 "no option '--pid'" reheat report --pid 1
 
 # process ids that nobody has left a page under
+sleepers=()
 for ((;;)); do
     sleep 600 &
     alive=$!
+    sleepers+=("$alive")
     compgen -G "/dev/shm/reheat-*/$alive" >/dev/null || break
-    kill "$alive"
 done
 for ((;;)); do
     sh -c : &
@@ -370,8 +371,8 @@ if [ "$(id -u)" -eq 0 ] && [ ! -e /dev/shm/reheat-54321 ]; then
     run "links in page directories are not followed" 1 "has no stat page" reheat report "$alive"
     rm -rf /dev/shm/reheat-54321
 fi
-kill "$alive"
-wait "$alive" 2>/dev/null
+kill "${sleepers[@]}"
+wait "${sleepers[@]}" 2>/dev/null
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -18,7 +18,8 @@ static int defaults(void **state)
 static void test_defaults(void **state)
 {
     (void)state;
-    assert_int_equal(o.control, CONTROL_FULL);
+    assert_int_equal(o.control, CONTROL_SAMPLED);
+    assert_int_equal(o.trial, 1);
     assert_int_equal(o.hot, 50);
     assert_int_equal(o.cache_bytes, 8 << 20);
     assert_int_equal(o.link, 1);

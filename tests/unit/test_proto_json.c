@@ -55,6 +55,7 @@ static const char *accept_string(const char *s)
 
 static const char *accept_number(const char *s)
 {
+    s += *s == '-';
     size_t digits = strspn(s, "0123456789");
     if (digits == 0 || (digits > 1 && *s == '0'))
         return NULL;
@@ -283,6 +284,10 @@ static void test_fragments(void **state)
                " \"why\": \"flushed\"}");
     assert_has("{\"id\": 13, \"module\": null, \"offset\": \"0x0\", \"symbol\": null, \"kind\": null,");
     assert_has("\"state\": \"live\", \"gain\": null, \"why\": null}");
+    page.top[0].gain_ppm = -12345;
+    page.top[0].gain_error_ppm = 100;
+    write_page();
+    assert_has("\"gain\": -0.0123,");
     assert_lacks("\"id\": 0");
 }
 
