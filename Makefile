@@ -56,7 +56,7 @@ TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'cases: tests/e2e/cases.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'kernels: tests/kernels/run.sh -j $(JOBS) $(TEST_SAMPLED) $(TEST_FULL)' \
-	'more: tests/e2e/more.sh -j $(JOBS) $(TEST_SAMPLED) $(TEST_FULL)' \
+	'more: tests/e2e/more.sh -j $(JOBS) $(TEST_SAMPLED) -c control=full' \
 	'faults: tests/e2e/faults.sh -j $(JOBS) -s "calls samplers" -n "1 1+"' \
 	'csmith: tests/e2e/csmith.sh -j $(JOBS) $(TEST_FULL) -n 50 -s 1' \
 	'fuzz: $(BUILD)/fuzz/fuzz --seed $(FUZZ_SEED) --seconds 20' \
@@ -71,7 +71,7 @@ STRESS_PARTS = 'hooks: tests/hooks/run.sh' \
 	'cases: tests/e2e/cases.sh -j $(JOBS) $(STRESS_CONFIGS)' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(STRESS_CONFIGS)' \
 	'kernels: tests/kernels/run.sh -j $(JOBS)' \
-	'more: tests/e2e/more.sh -j $(JOBS) -n 4 $(STRESS_CONFIGS)' \
+	'more: tests/e2e/more.sh -j $(JOBS) -n 4 -r 3 $(TEST_SAMPLED) -c control=full' \
 	'faults: tests/e2e/faults.sh -j $(JOBS)' \
 	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c control=full,hot=1,bailout=0 -n 1000 -s 1000'
 

@@ -176,8 +176,10 @@ static rc_t lower_lookup(struct lowering *l, const struct node *n, bool rcx_spil
         unspill(l, R_RCX, SLOT(spill0));
     if (!rcx_spilled && !(dead & 1u << R_RCX))
         spill(l, R_RCX, SLOT(spill0));
-    if (!(dead & 1u << R_RDX))
+    if (!(dead & 1u << R_RDX)) {
         spill(l, R_RDX, SLOT(spill1));
+        recipe_at(l, in->pc.v, rcx_spilled ? R_RCX : R_NONE, R_RDX); /* a far operand's address comes into rdx */
+    }
     if (in->kind == IK_RET)
         asm_load(&l->a, R_RDX, R_RSP, 0);
     else if (!asm_load_branch_operand(&l->a, R_RDX, in))
@@ -434,6 +436,16 @@ static void place_constants(struct lowering *l)
     }
 }
 
+static uint32_t planted;
+
+void lower_set_plant(uint32_t units) { planted = units; }
+
+void lower_plant(struct asm_buf *a, uint32_t units)
+{
+    for (uint32_t i = 0; i < units; i++)
+        asm_mov_reg(a, R_RSP, R_RSP);
+}
+
 rc_t lower(const struct ir *ir, struct cache_pc at, const struct code_region *r, uint32_t first_exit,
            uint32_t lookup_table, struct lowered *out)
 {
@@ -447,6 +459,9 @@ rc_t lower(const struct ir *ir, struct cache_pc at, const struct code_region *r,
     out->exit_count = out->map_count = out->recipe_count = 0;
     out->insns_out = 0;
     lower_lookup_entry(l, r);
+    recipe_at(l, ir->tag.v, R_NONE, R_NONE);
+    lower_plant(&l->a, planted);
+    out->insns_out += planted;
     for (int i = 0; i < ir->count; i++) {
         if (ir->nodes[i].removed)
             continue;

@@ -26,6 +26,8 @@
 #include "optimizer/ir.h"
 #include "runtime/base/codemem.h"
 
+struct asm_buf;
+
 #define LOWER_MAX_BYTES (128u << 10)
 #define LOWER_MAX_EXITS 1024
 #define STUB_BYTES_EACH 17u
@@ -72,6 +74,12 @@ struct lowered {
  * RC_TOO_LONG, RC_FAR_BRANCH, RC_NO_SCRATCH, RC_UNSUPPORTED. */
 rc_t lower(const struct ir *ir, struct cache_pc at, const struct code_region *r, uint32_t first_exit,
            uint32_t lookup_table, struct lowered *out);
+
+/* For tests: what is lowered from now on has so many instructions without effect at its entry, before its first node. */
+void lower_set_plant(uint32_t units);
+/* Such instructions. They need a cycle each where mov between registers is not renamed away (measured: Intel Golden
+ * Cove, where lea rsp, [rsp+0] is). */
+void lower_plant(struct asm_buf *a, uint32_t units);
 
 /* The 17 bytes of the stub of exit `id` to `target`, at address `at`. In a region with native exits it jumps
  * to the target itself. */

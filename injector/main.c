@@ -20,6 +20,20 @@ const struct command command_table[] = {
      "\n"
      "Stat pages of processes that ended more than an hour ago are removed on the way.\n",
      false},
+    {"bisect", cmd_bisect, "[-o KEY=VALUE]... [--] PROGRAM [ARG]...", "find the change that makes a program's output wrong",
+     "Runs PROGRAM natively and then under reheat with all, none and some of the\n"
+     "optimizer's changes, until it is known which change makes its standard output or\n"
+     "exit status another one. Prints the number of the change (as -o bisect=N counts\n"
+     "them), the pass that made it, and its place.\n"
+     "\n"
+     "Each run gets the same standard input, addresses that are not randomized, and\n"
+     "control=full,bailout=0 before the options that are given. Standard error is\n"
+     "discarded. A run that takes 10 s and 50 times as long as the native one counts as\n"
+     "wrong.\n"
+     "\n"
+     "Exits with 1 when the output is right, when it is wrong without any change, and\n"
+     "when it differs from one run to the next.\n",
+     true},
     {"version", cmd_version, "", "print the version",
      "Prints the version and exits. --version does the same.\n", false},
     {"help", cmd_help, "[COMMAND]", "explain a command",

@@ -2,6 +2,7 @@
 
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
+#include "runtime/plant.h"
 #include "runtime/workclock.h"
 
 #define ARENA_LIMIT (16u << 20)
@@ -11,6 +12,26 @@
 static struct arena arena = {.limit = ARENA_LIMIT};
 static struct candidate *unused; /* the one dropped first is first; its hook may still be HOOK_CLEARED */
 static struct candidate **unused_end = &unused;
+
+static rc_t hook_aim(struct candidate *c, struct cache_pc to)
+{
+    return c->hook.state == HOOK_LIVE ? hook_retarget(&c->hook, to) : hook_set(&c->hook, &c->site, to, false);
+}
+
+/* The hook was never set, and is not when this is done, but it has its native copy. */
+static rc_t native_copy_get(struct candidate *c)
+{
+    TRY(hook_aim(c, c->variant[1]->entry));
+    return hook_clear(&c->hook);
+}
+
+static void slow_down(struct candidate *c, uint32_t units)
+{
+    uint64_t mask = sys_signals_set(~0ULL);
+    if (native_copy_get(c) != RC_OK || plant_stub(c->variant[1]->tag, c->hook.native, units, &c->slowed) != RC_OK)
+        c->slowed = cache_pc(0);
+    (void)sys_signals_set(mask);
+}
 
 struct candidate *candidate_new(struct fragment *const *variants, int n, const struct site *site)
 {
@@ -28,17 +49,15 @@ struct candidate *candidate_new(struct fragment *const *variants, int n, const s
     *c = (struct candidate){.arms = (uint8_t)(n + 1), .site = *site};
     for (int i = 0; i < n; i++)
         c->variant[i + 1] = variants[i];
+    uint32_t units = plant_units(PLANT_FAST, variants[0]->id);
+    if (units && site->len)
+        slow_down(c, units);
     return c;
 }
 
 static struct cache_pc arm_entry(const struct candidate *c, int arm)
 {
-    return c->counted ? c->stub[arm != 0] : c->variant[arm]->entry;
-}
-
-static rc_t hook_aim(struct candidate *c, struct cache_pc to)
-{
-    return c->hook.state == HOOK_LIVE ? hook_retarget(&c->hook, to) : hook_set(&c->hook, &c->site, to, false);
+    return c->counted ? c->stub[arm != 0] : arm ? c->variant[arm]->entry : c->slowed;
 }
 
 rc_t candidate_switch(struct candidate *c, int arm)
@@ -49,7 +68,7 @@ rc_t candidate_switch(struct candidate *c, int arm)
         for (int i = 1; i < c->arms && rc == RC_OK; i++)
             if ((i == arm) != (c->variant[i]->set == 0))
                 rc = fc_move(&c->variant[i], 1, i == arm ? 0 : c->variant[i]->id, false);
-    } else if (arm || c->counted) {
+    } else if (arm || c->counted || c->slowed.v) {
         rc = hook_aim(c, arm_entry(c, arm));
     } else if (c->hook.state == HOOK_LIVE) {
         rc = hook_clear(&c->hook);
@@ -64,10 +83,9 @@ rc_t candidate_count(struct candidate *c, bool counted)
 {
     struct fragment *f = c->variant[1];
     if (counted && !c->stub[0].v) {
-        TRY(hook_aim(c, f->entry)); /* it gets its native copy */
-        TRY(workclock_stub(f->tag, c->hook.native, &c->stub[0]));
+        TRY(native_copy_get(c));
+        TRY(workclock_stub(f->tag, c->slowed.v ? c->slowed : c->hook.native, &c->stub[0]));
         TRY(workclock_stub(f->tag, f->entry, &c->stub[1]));
-        TRY(hook_clear(&c->hook));
     }
     c->counted = counted;
     return fc_move(&f, 1, f->set, counted);
@@ -86,6 +104,7 @@ void candidate_keep_variant(struct candidate *c, int arm)
 void candidate_drop(struct candidate *c)
 {
     c->counted = false;
+    c->slowed = cache_pc(0);
     (void)candidate_switch(c, 0);
     for (int i = 1; i < c->arms; i++)
         (void)fc_retire(c->variant[i]);

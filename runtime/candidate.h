@@ -1,6 +1,6 @@
 /* A candidate: a place of the program where a fragment, or one of several variants of it, may be entered.
  *
- *   arm 0        native: the text is the program's own, byte for byte
+ *   arm 0        native: the text is the program's own, byte for byte, unless it is slowed down for a test
  *   arm 1 .. 3   a hook leads to that variant; or, where no hook can stand, the exits of kept fragments do
  *
  * Lock held, signals blocked where text changes. */
@@ -21,7 +21,7 @@ struct candidate {
     uint64_t found_ns, dropped_ns; /* CPU time */
     uint8_t arms, arm;
     bool counted;
-    bool planted; /* tests: arm 0 is made slower */
+    struct cache_pc slowed; /* for tests (plant.h): arm 0 is entered here, and on to its own code; 0: there is none */
     struct candidate *next;
 };
 

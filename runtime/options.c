@@ -81,6 +81,35 @@ static bool parse_choice(const char *v, size_t len, const char *choices, uint64_
     return false;
 }
 
+/* slow or fast, : and a number or `all`, and perhaps : and a number. */
+bool options_parse_plant(const char *text, struct plant_spec *out)
+{
+    const char *word[3] = {"", "", ""};
+    size_t len[3] = {0}, n = 0;
+    uint64_t kind, id = 0, units = 64;
+    if (!text[0]) {
+        *out = (struct plant_spec){.kind = PLANT_NONE};
+        return true;
+    }
+    for (const char *p = text; *p || p == text; n++) {
+        if (n == ARRAY_LEN(word))
+            return false;
+        word[n] = p;
+        while (p[len[n]] && p[len[n]] != ':')
+            len[n]++;
+        p += len[n] + (p[len[n]] == ':');
+    }
+    if (n < 2 || text[str_len(text) - 1] == ':' || !parse_choice(word[0], len[0], "slow|fast", &kind))
+        return false;
+    bool all = len[1] == 3 && span_equal(word[1], "all", 3);
+    if (!all && (!parse_number(word[1], len[1], false, &id) || !id || id > UINT32_MAX))
+        return false;
+    if (n == 3 && (!parse_number(word[2], len[2], false, &units) || !units || units > PLANT_MOST_UNITS))
+        return false;
+    *out = (struct plant_spec){kind ? PLANT_FAST : PLANT_SLOW, all, (uint32_t)id, (uint32_t)units};
+    return true;
+}
+
 static bool option_set(struct options *o, const struct option *opt, const char *v, size_t len)
 {
     void *field = (char *)o + opt->offset;
@@ -134,6 +163,9 @@ rc_t options_parse(struct options *o, const char *text, char bad[OPTION_TEXT])
         if (all && (!opt || text[key] != '=' || !option_set(o, opt, text + key + 1, all - key - 1)))
             return option_is_bad(text, all, bad);
         if (all && opt->offset == offsetof(struct options, fail_spec) && !fail_set(o->fail_spec))
+            return option_is_bad(text, all, bad);
+        struct plant_spec plant;
+        if (all && !options_parse_plant(o->plant, &plant))
             return option_is_bad(text, all, bad);
         text += all + (text[all] == ',');
     }

@@ -202,8 +202,12 @@ static void log_verdict(struct group g, const struct trial_result *r, uint64_t p
     fmt_str(&f, " +- ");
     fmt_dec(&f, (int64_t)r->gain.error * 10000 / VERDICT_ONE);
     fmt_str(&f, " per 10,000 of the time; ");
-    fmt_dec(&f, r->gain.n);
-    fmt_str(&f, " blocks, ");
+    fmt_dec(&f, r->blocks);
+    fmt_str(&f, " blocks by ");
+    fmt_dec(&f, r->clocks);
+    fmt_str(&f, " clocks, spread ");
+    fmt_dec(&f, (int64_t)r->spread * 10000 / VERDICT_ONE);
+    fmt_str(&f, ", ");
     fmt_dec(&f, (int64_t)(r->cpu_ns / MS));
     fmt_str(&f, r->counted ? " ms, iterations counted" : r->no_clock ? " ms, without a clock" : " ms");
     log_line(line);
@@ -336,6 +340,15 @@ uint64_t policy_slice_ends(uint64_t began, uint64_t now)
     if (po.due < end + wait)
         po.due = end + wait;
     return po.now.n ? 3 * MS : po.due - end;
+}
+
+void policy_forked(void)
+{
+    po.due = po.spent = po.found_ns = 0;
+    if (po.now.n && !po.decided) {
+        trial_abort();
+        po.decided = true;
+    }
 }
 
 void policy_forget(void)

@@ -41,6 +41,8 @@ bool policy_full(void);
 /* A CPU sample, wherever it fell. */
 void policy_sample(uint64_t pc);
 struct policy_stats policy_stats_get(void);
+/* In a forked child: CPU time begins again; a trial of its parent is over. */
+void policy_forked(void);
 /* Everything was withdrawn. */
 void policy_forget(void);
 

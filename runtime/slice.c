@@ -36,7 +36,10 @@ static struct {
     long pid; /* whose timer it is: a fork's child has none, and its own may have the same number */
     struct thread *thread; /* that is sampled; NULL before its first slice */
     void (*prepare)(void); /* NULL: done */
+    bool forked; /* since the last tick */
 } sl __attribute__((section(".data"))); /* see AT_START in entry.c */
+
+extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *) __attribute__((weak));
 
 /* What the kernel calls and returns through; glibc's sigaction would not do, we are not linked with it. */
 struct kernel_sigaction {
@@ -126,6 +129,11 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     if (info->si_code != SI_TIMER)
         return; /* SIGURG of another origin, which is ignored where no handler is set */
     prepare_once();
+    if (sl.forked) {
+        sl.forked = false;
+        sl.thread = NULL;
+        policy_forked();
+    }
     if (sl.thread && sys_getpid() == sl.pid)
         sampler_tick(&sl.thread->sampler, sc->rip);
     /* On the alternate stack no slice: another signal would start at its top again. */
@@ -149,25 +157,44 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     thread_lock_drop();
 }
 
+static bool timer_make(void)
+{
+    struct sigevent ev;
+    mem_zero(&ev, sizeof ev);
+    ev.sigev_notify = SIGEV_SIGNAL | SIGEV_THREAD_ID;
+    ev.sigev_signo = SLICE_SIGNAL;
+    ev._sigev_un._tid = (int)sys_gettid();
+    sl.pid = sys_getpid();
+    return sys_call3(__NR_timer_create, CLOCK_THREAD_USER, &ev, &sl.timer) >= 0;
+}
+
+/* A forked child keeps the cache, but not the timer. */
+static void in_child(void)
+{
+    if (!sl.active || sl.pid == sys_getpid())
+        return;
+    sl.forked = true;
+    if (timer_make())
+        arm(FIRST_NS);
+    else
+        sl.pid = 0;
+}
+
 rc_t slice_start(void (*prepare)(void))
 {
     sl.prepare = prepare;
     struct kernel_sigaction act = {on_tick, SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORER_, slice_restorer, ~0ULL};
     if (sys_call6(__NR_rt_sigaction, SLICE_SIGNAL, (long)&act, 0, 8, 0, 0) < 0)
         return RC_NO_SAMPLING;
-    struct sigevent ev;
-    mem_zero(&ev, sizeof ev);
-    ev.sigev_notify = SIGEV_SIGNAL | SIGEV_THREAD_ID;
-    ev.sigev_signo = SLICE_SIGNAL;
-    ev._sigev_un._tid = (int)sys_gettid();
-    if (sys_call3(__NR_timer_create, CLOCK_THREAD_USER, &ev, &sl.timer) < 0) {
+    if (!timer_make()) {
         act = (struct kernel_sigaction){0};
         (void)sys_call6(__NR_rt_sigaction, SLICE_SIGNAL, (long)&act, 0, 8, 0, 0);
         return RC_NO_SAMPLING;
     }
+    if (__register_atfork)
+        (void)__register_atfork(NULL, NULL, in_child, NULL);
     sampler_expect_ticks(true);
     sl.active = true;
-    sl.pid = sys_getpid();
     arm(FIRST_NS);
     return RC_OK;
 }

@@ -8,6 +8,8 @@
 #include "runtime/dump.h"
 #include "runtime/facts.h"
 #include "runtime/log.h"
+#include "runtime/plant.h"
+#include "runtime/record_file.h"
 #include "runtime/stats.h"
 
 #define MAX_INSNS 4096
@@ -31,6 +33,7 @@ static const char *const pass_names[PASS_COUNT] = {
 rc_t traces_init(const struct options *o)
 {
     settings = o;
+    plant_init(o);
     return RC_OK;
 }
 
@@ -78,8 +81,8 @@ static int bisect_left(void)
     return changes < settings->bisect ? (int)(settings->bisect - changes) : -1;
 }
 
-/* One variant: `bodies` of a loop in a row. */
-static rc_t variant_emit(const struct trace *t, int n, int bodies, struct fragment **out)
+/* One variant: `bodies` of a loop in a row. `first`: the id of the first one of this trace. */
+static rc_t variant_emit(const struct trace *t, int n, int bodies, uint32_t first, struct fragment **out)
 {
     struct ir ir = {.nodes = nodes, .cap = MAX_NODES, .made = made_insns, .made_cap = MAX_MADE, .unroll = bodies};
     mem_zero(nodes, sizeof *nodes * (size_t)(n + 16));
@@ -92,7 +95,15 @@ static rc_t variant_emit(const struct trace *t, int n, int bodies, struct fragme
     changes += ir_changes(&ir);
     for (int i = 0; i < PASS_COUNT; i++)
         stats_changes[i] += ir.changes[i];
+    lower_set_plant(plant_units(PLANT_SLOW, first) * (uint32_t)bodies);
     return fc_emit(&ir, out);
+}
+
+/* As the optimizer is about to see it. */
+static void trace_record(const struct trace *t, int n)
+{
+    if (settings->record_path[0])
+        record_file_append(settings->record_path, t, insns, n);
 }
 
 static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
@@ -105,15 +116,19 @@ static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
     if (n == 0)
         return RC_TOO_LONG;
     struct site site = {0};
+    uint32_t first = (uint32_t)fc_stats_get().emitted + 1;
     bool native = settings->control == CONTROL_SAMPLED;
     fc_set_held(native);
-    if (!native)
-        return variant_emit(t, n, (int)settings->unroll, out);
+    if (!native) {
+        trace_record(t, n);
+        return variant_emit(t, n, (int)settings->unroll, first, out);
+    }
     facts_refresh();
     TRY(adopt_prepare(t, insns, n, &site));
-    TRY(variant_emit(t, n, 1, &variant[variants++]));
+    trace_record(t, n);
+    TRY(variant_emit(t, n, 1, first, &variant[variants++]));
     bool loop = t->end == TRACE_LOOP && n <= UNROLL_INSNS && settings->unroll > 1 && settings->trial;
-    if (loop && variant_emit(t, n, (int)settings->unroll, &variant[variants]) == RC_OK)
+    if (loop && variant_emit(t, n, (int)settings->unroll, first, &variant[variants]) == RC_OK)
         variants++;
     *out = variant[0];
     for (int i = 0; i < variants; i++)

@@ -129,9 +129,12 @@ static struct estimate arm_estimate(int arm, int fitted)
 
 static void decide(struct trial_result r, uint64_t now)
 {
+    r.clocks = workclock_live();
     rest(); /* so that the thread soon is in its own code */
     r.cpu_ns = now - tr.began;
     r.counted = tr.counted;
+    r.blocks = tr.blocks;
+    r.spread = (int32_t)(fit_spread() * VERDICT_ONE / FIT_ONE);
     r.cost_ns = tr.cost_ns;
     tr.result = r;
     tr.state = TRIAL_DECIDED;
@@ -280,6 +283,12 @@ struct trial_result trial_end(void)
     (void)sys_signals_set(mask);
     tr.state = TRIAL_IDLE;
     return tr.result;
+}
+
+void trial_abort(void)
+{
+    if (tr.state == TRIAL_RUNS)
+        decide((struct trial_result){.verdict = VERDICT_NEUTRAL}, sys_clock_ns(THREAD_CPU));
 }
 
 void trial_forget(void)

@@ -31,6 +31,8 @@ struct trial_result {
     struct estimate gain; /* of the whole thread: ln(native / arm) */
     uint64_t cpu_ns; /* it took */
     uint64_t cost_ns; /* of CPU time, for clocks and signals */
+    int blocks, clocks;
+    int32_t spread; /* ln units; how far windows of an arm lie from each other, on the average */
     bool no_clock; /* there was nothing steady to compare with */
     bool counted; /* iterations, for want of another clock */
 };
@@ -42,6 +44,8 @@ rc_t trial_begin(struct candidate *const *members, int n);
 enum trial_state trial_tick(uint64_t now, bool alone, uint64_t *wait);
 /* A decided trial's result; the trial is over, all arms native. */
 struct trial_result trial_end(void);
+/* Ends it without a verdict. */
+void trial_abort(void);
 /* Everything was withdrawn. */
 void trial_forget(void);
 

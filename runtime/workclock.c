@@ -100,22 +100,22 @@ rc_t workclock_stub(struct app_pc near, struct cache_pc to, struct cache_pc *stu
     return stub_write(TABLE, *stub, to);
 }
 
-static bool shares_text(const struct fragment *f, const struct block *b)
+static bool shares_text(const struct fragment *f, uint64_t start, uint64_t end)
 {
     for (int i = 0; i < f->text_count; i++)
-        if (b->pc.v < f->text[i].end && b->next.v > f->text[i].start)
+        if (start < f->text[i].end && end > f->text[i].start)
             return true;
     return false;
 }
 
 /* WCK-1 */
-static bool in_fragment(const struct block *b, struct fragment *const *own, int n)
+static bool in_fragment(uint64_t start, uint64_t end, struct fragment *const *own, int n)
 {
     for (int i = 0; i < n; i++)
-        if (shares_text(own[i], b))
+        if (shares_text(own[i], start, end))
             return true;
     for (const struct fragment *f = fc_newest(); f; f = f->next)
-        if (!f->set && shares_text(f, b))
+        if (!f->set && shares_text(f, start, end))
             return true;
     return false;
 }
@@ -175,7 +175,7 @@ static struct clock *clock_get(struct app_pc at, uint64_t now)
     return room;
 }
 
-static rc_t clock_set(struct clock *c, struct app_pc at)
+static rc_t clock_set(struct clock *c, struct app_pc at, struct fragment *const *own, int n)
 {
     struct site_ask ask = {.tactics = TACTIC_BIT(TACTIC_LONG) | TACTIC_BIT(TACTIC_PUN)};
     if (!c->used) {
@@ -183,6 +183,8 @@ static rc_t clock_set(struct clock *c, struct app_pc at)
         TRY(stub_reserve(at, &c->stub));
         c->used = true;
     }
+    if (in_fragment(at.v, at.v + c->site.len, own, n))
+        return RC_BUSY;
     bool again = c->hook.state == HOOK_CLEARED;
     TRY(hook_set(&c->hook, &c->site, c->stub, false));
     c->live = true;
@@ -208,11 +210,11 @@ int workclock_choose(struct fragment *const *own, int members)
     block_each(rank);
     for (int i = 0; i < wc.ranked_count && n < WORKCLOCK_MOST && tries < 3 * WORKCLOCK_MOST; i++) {
         const struct block *b = wc.ranked[i].b;
-        if (!apart(b->pc.v, n) || in_fragment(b, own, members))
+        if (!apart(b->pc.v, n) || in_fragment(b->pc.v, b->pc.v + 1, own, members))
             continue;
         tries++;
         struct clock *c = clock_get(b->pc, now);
-        if (c && clock_set(c, b->pc) == RC_OK)
+        if (c && clock_set(c, b->pc, own, members) == RC_OK)
             wc.chosen[n++] = (int)(c - wc.clock);
         else if (c)
             clock_clear(c);

@@ -37,7 +37,7 @@ compare_configs() {
         esac
     done
     [[ ${#COMPARE_CONFIGS[@]} -gt 0 ]] ||
-        COMPARE_CONFIGS=(default control=sampled,trial=0,hot=2 control=full,hot=2 control=full control=full,hot=2,cache=64K)
+        COMPARE_CONFIGS=(default 'control=sampled,trial=0,hot=2' 'control=full,hot=2' control=full 'control=full,hot=2,cache=64K')
     if [[ ! -x $REHEAT_BIN ]]; then
         echo "$REHEAT_BIN is not there; run make, or set REHEAT_BIN" >&2
         exit 2

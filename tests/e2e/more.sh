@@ -109,7 +109,7 @@ if [[ ${1-} == --list ]]; then
 fi
 compare_configs "$@"
 if [[ " $* " != *" -c "* ]]; then
-    COMPARE_CONFIGS=(default control=sampled,trial=0 control=full)
+    COMPARE_CONFIGS=(default 'control=sampled,trial=0' control=full)
 fi
 set -- "${COMPARE_REST[@]}"
 while [[ $# -gt 0 ]]; do

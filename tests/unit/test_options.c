@@ -120,6 +120,35 @@ static void test_text_limits(void **state)
     assert_int_equal(strlen(bad), OPTION_TEXT - 1); /* cut, terminated */
 }
 
+static void test_plant(void **state)
+{
+    (void)state;
+    struct plant_spec p;
+    assert_true(options_parse_plant("", &p));
+    assert_int_equal(p.kind, PLANT_NONE);
+    assert_true(options_parse_plant("slow:all", &p));
+    assert_int_equal(p.kind, PLANT_SLOW);
+    assert_true(p.all);
+    assert_int_equal(p.units, 64);
+    assert_true(options_parse_plant("fast:17:4096", &p));
+    assert_int_equal(p.kind, PLANT_FAST);
+    assert_false(p.all);
+    assert_int_equal(p.id, 17);
+    assert_int_equal(p.units, 4096);
+    static const char *const wrong[] = {
+        "slow",       "slow:",       "slow:0",         "slow:x", "slow:1:", "slow:1:0",  "slow:1:4097",
+        "slow:1:2:3", "slow:all:2:", "quick:1",        ":1",     ":",       "slow:allx", "slow:1:-1",
+        "fast::2",    "slowfast:1",  "slow:4294967296"};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        assert_false(options_parse_plant(wrong[i], &p));
+        assert_int_equal(p.id, 17);
+    }
+    assert_ok(options_parse(&o, "hot=3,plant=slow:3:7,link=0", bad));
+    assert_string_equal(o.plant, "slow:3:7");
+    assert_int_equal(options_parse(&o, "hot=3,plant=slow:3:x,link=0", bad), RC_BAD_OPTION);
+    assert_string_equal(bad, "plant=slow:3:x");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +158,7 @@ int main(void)
         cmocka_unit_test_setup(test_empty_items_are_ignored, defaults),
         cmocka_unit_test_setup(test_bad, defaults),
         cmocka_unit_test_setup(test_text_limits, defaults),
+        cmocka_unit_test_setup(test_plant, defaults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -284,8 +284,8 @@ static void test_fragments(void **state)
                " \"why\": \"flushed\"}");
     assert_has("{\"id\": 13, \"module\": null, \"offset\": \"0x0\", \"symbol\": null, \"kind\": null,");
     assert_has("\"state\": \"live\", \"gain\": null, \"why\": null}");
-    page.top[0].gain_ppm = -12345;
-    page.top[0].gain_error_ppm = 100;
+    page.top[1].gain_ppm = -12345;
+    page.top[1].gain_error_ppm = 100;
     write_page();
     assert_has("\"gain\": -0.0123,");
     assert_lacks("\"id\": 0");

@@ -90,6 +90,14 @@ PROGRAM(operands, "mov r14d, 3\n"
     "16: add rbx, 5\n mov ecx, 4\n mov edx, 5\n ret\n"                                                       \
     "17: add rbx, 7\n mov ecx, 4\n mov edx, 5\n ret\n"
 PROGRAM(guards, GUARDS_OF("xor ecx, ecx\n xor edx, edx"));
+/* Indirect branches through memory that only a register reaches. */
+PROGRAM(far_branches, "mov r14d, 6\n"
+                      "0: lea r8, [rip+1f]\n lea r9, [rip+2f]\n test r14d, 1\n cmovnz r8, r9\n"
+                      "mov [rip+0x7ff00000], r8\n jmp [rip+0x7ff00000-6]\n"
+                      "2: add rax, 100\n"
+                      "1: add rbx, rcx\n lea r8, [rip+3f]\n mov [rip+0x7ff00000], r8\n cmp r14d, 2\n"
+                      "call [rip+0x7ff00000-10]\n dec r14d\n jnz 0b\n jmp r15\n"
+                      "3: add rdx, 5\n add rcx, 7\n ret");
 /* Flags live through guards. */
 PROGRAM(carry, "mov r14d, 5\n"
                "0: lea r8, [rip+1f]\n lea r9, [rip+2f]\n test r14d, 1\n cmovnz r8, r9\n cmp r14d, 3\n call r8\n"
@@ -120,6 +128,10 @@ static void test_far_operands(void **state)
 {
     (void)state;
     CHECK(operands, &live, 6);
+    CHECK(far_branches, &live, 6);
+    CHECK(far_branches, &flags_dead, 6);
+    CHECK(far_branches, &r11_dead, 6);
+    CHECK(far_branches, &cut, 6);
 }
 
 static void test_guards(void **state)
@@ -169,6 +181,7 @@ static void test_blocks(void **state)
     check_blocks(operands_start, operands_end);
     check_blocks(guards_start, guards_end);
     check_blocks(carry_start, carry_end);
+    check_blocks(far_branches_start, far_branches_end);
 }
 
 /* --- random programs: pieces in any order, in a loop */
