@@ -213,6 +213,14 @@ static void log_verdict(struct group g, const struct trial_result *r, uint64_t p
     log_line(line);
 }
 
+static void list_retire(rc_t why)
+{
+    po.queued = 0;
+    for (int i = 0; i < po.count; i++)
+        if (po.list[i])
+            group_retire((struct group){i, 1}, why);
+}
+
 /* All judged: look on at once if that paid, later and later if not. */
 static void list_done(uint64_t now)
 {
@@ -247,10 +255,12 @@ static void draw_conclusion(void)
     if (log_wants(1))
         log_verdict(g, &r, percent);
     po.stats.trials[r.verdict]++;
-    if (r.verdict == VERDICT_FASTER)
+    if (r.no_clock) /* nor will there be one for parts of it */
+        list_retire(RC_NO_CLOCK);
+    else if (r.verdict == VERDICT_FASTER)
         group_keep(g, &r);
     else if (g.n == 1 || percent < SPLIT_PERCENT)
-        group_retire(g, r.no_clock ? RC_NO_CLOCK : r.verdict == VERDICT_SLOWER ? RC_SLOWER : RC_NEUTRAL);
+        group_retire(g, r.verdict == VERDICT_SLOWER ? RC_SLOWER : RC_NEUTRAL);
     else
         group_split(g);
     if (!po.queued)

@@ -11,10 +11,11 @@
 #define REST_SHARE 15u /* a block is followed by a rest so many times as long as what its clocks cost, */
 #define LATE_REST_SHARE 60u /* or so many times when there are many already */
 #define LATE_BLOCKS 16
-#define LEAST_REST WINDOW_NS
+#define LEAST_REST (2 * WINDOW_NS) /* what is slower is so for a quarter of the time at most */
 #define MOST_STARTS 4
 #define THIN_BLOCKS 2
 #define MOST_SPREAD (FIT_ONE / 4) /* of speed, on the average */
+#define HOPELESS_SPREAD (FIT_ONE / 2)
 #define PATIENCE 16 /* blocks */
 #define CLAMP (2 * VERDICT_ONE)
 #define CLOCKS FIT_CLOCKS
@@ -146,7 +147,7 @@ static void look(uint64_t now)
     bool open = false, late = now - tr.began > MOST_NS;
     int fitted = fit_windows(tr.windows);
     if (fit_spread() > MOST_SPREAD) { /* the clocks do not tell how much work was done */
-        if (tr.blocks >= PATIENCE)
+        if (tr.blocks >= PATIENCE || fit_spread() > HOPELESS_SPREAD)
             decide((struct trial_result){.verdict = VERDICT_NEUTRAL, .no_clock = true}, now);
         return;
     }
@@ -201,8 +202,9 @@ enum trial_state trial_tick(uint64_t now, bool alone, uint64_t *wait)
         decide((struct trial_result){.verdict = VERDICT_NEUTRAL}, now);
         return tr.state;
     }
-    if (tr.resting) {
-        tr.resting = false;
+    bool rested = tr.resting;
+    tr.resting = false;
+    if (rested) {
         if (!tr.counted)
             workclock_resume();
     } else if (!window_close(now)) {
@@ -212,11 +214,11 @@ enum trial_state trial_tick(uint64_t now, bool alone, uint64_t *wait)
     }
     if (tr.state != TRIAL_RUNS)
         return tr.state;
-    uint64_t pause = tr.block_cost * (tr.blocks < LATE_BLOCKS ? REST_SHARE : LATE_REST_SHARE);
-    if (tr.at == 0 && pause > LEAST_REST) {
+    if (tr.at == 0 && !rested) {
+        uint64_t pause = tr.block_cost * (tr.blocks < LATE_BLOCKS ? REST_SHARE : LATE_REST_SHARE);
         tr.resting = true;
         rest();
-        *wait = pause;
+        *wait = pause > LEAST_REST ? pause : LEAST_REST;
         tr.cost_ns += tr.block_cost;
         tr.block_cost = 0;
         return tr.state;
