@@ -20,10 +20,11 @@
 #include "injector/preload.h"
 #include "injector/program.h"
 
-#define DEFAULTS   "control=full,bailout=0" /* the same traces in each run, and no end of them */
-#define MOST       1000000000u              /* of bisect=, see options.def */
-#define PATIENCE   50.0                     /* native times, and */
-#define PATIENCE_S 10.0                     /* seconds */
+#define DEFAULTS      "control=full,bailout=0,rate=0" /* the same traces in each run, and no end of them */
+#define MOST          1000000000u                     /* of bisect=, see options.def */
+#define PATIENCE      50.0                            /* native times, and */
+#define PATIENCE_S    10.0                            /* seconds */
+#define SETTING_BYTES 256
 
 struct search {
     struct command_line command;
@@ -71,18 +72,25 @@ static int read_arguments(int argc, char **argv)
     return good && i < argc ? i : 0;
 }
 
+/* Always of one length, filled up with commas: where a program's stack lies depends on its environment, and what it does
+ * there, as copying with long moves, on that. */
+static void setting_write(uint32_t changes, const char *dump, char setting[SETTING_BYTES])
+{
+    int n = changes ? snprintf(setting, SETTING_BYTES, "bisect=%" PRIu32, changes)
+                    : snprintf(setting, SETTING_BYTES, "passes=none");
+    if (dump != NULL)
+        n += snprintf(setting + n, SETTING_BYTES - (size_t)n, ",dump=%s", dump);
+    memset(setting + n, ',', SETTING_BYTES - (size_t)n);
+    setting[SETTING_BYTES - 1] = 0;
+}
+
 /* One run with the first so many changes; dump NULL: none. 1: the output is wrong, 0: it is not, -1: the run could not be
  * made. */
 static int is_wrong(const struct search *s, uint32_t changes, const char *dump)
 {
-    char setting[PATH_MAX + 64], label[32] = "no change", text[100];
+    char setting[SETTING_BYTES], label[32] = "no change", text[100];
     struct attempt a;
-    if (changes)
-        snprintf(setting, sizeof setting, "bisect=%010" PRIu32, changes);
-    else
-        snprintf(setting, sizeof setting, "passes=none");
-    if (dump != NULL)
-        snprintf(setting + strlen(setting), sizeof setting - strlen(setting), ",dump=%s", dump);
+    setting_write(changes, dump, setting);
     if (attempt_run(&s->command, setting, &a) != EXIT_DONE)
         return -1;
     bool wrong = !attempt_same(&s->native, &a);
@@ -162,9 +170,9 @@ static uint32_t find_change(const struct search *s)
 static int name_change(const struct search *s, uint32_t bad, const char *directory)
 {
     struct dump_change change;
-    char with[PATH_MAX], without[PATH_MAX];
+    char with[220], without[220];
     snprintf(with, sizeof with, "%s/with", directory);
-    snprintf(without, sizeof without, "%s/less", directory); /* as long a name: nothing else shall differ */
+    snprintf(without, sizeof without, "%s/without", directory);
     int wrong = is_wrong(s, bad, with), right = is_wrong(s, bad - 1, without);
     bool found = wrong == 1 && right == 0 && dump_change_find(with, without, &change);
     (void)unlink(with);
@@ -181,8 +189,7 @@ static int name_change(const struct search *s, uint32_t bad, const char *directo
             "the two runs made different traces, so the change cannot be named; compare their "
             "dump= with bisect=%" PRIu32 " and one less",
             bad);
-    printf("pass      %s\nfragment  %s\nnode      %s\n", change.pass,
-           change.fragment + strspn(change.fragment, "- "), change.node);
+    printf("pass      %s\nfragment  %s\nnode      %s\n", change.pass, change.fragment, change.node);
     return message_finish_stdout();
 }
 
@@ -190,7 +197,7 @@ static int name_change_aside(const struct search *s, uint32_t bad)
 {
     const char *parent = getenv("TMPDIR");
     char directory[200];
-    if (parent == NULL || !*parent || strlen(parent) > 150 || strpbrk(parent, ",%") != NULL)
+    if (parent == NULL || !*parent || strlen(parent) > 100 || strpbrk(parent, ",%") != NULL)
         parent = "/tmp"; /* a setting's value holds neither */
     snprintf(directory, sizeof directory, "%s/reheat-bisect-XXXXXX", parent);
     if (mkdtemp(directory) == NULL)

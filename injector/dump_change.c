@@ -44,8 +44,7 @@ static bool pass_of(const char *line, char *pass, size_t size)
 {
     if (is_head(line) || strlen(line) <= WHY)
         return false;
-    /* bytes may reach into the remark's column */
-    const char *why = line + BYTES;
+    const char *why = line + BYTES; /* the bytes may reach into the remark's column */
     why += strspn(why, "0123456789abcdef ");
     while (why > line + BYTES && why[-1] != ' ')
         why--;
@@ -69,12 +68,13 @@ static bool find(FILE *with, FILE *without, struct dump_change *out)
     char a[1024], b[1024];
     while (read_line(with, a, sizeof a)) {
         if (is_head(a))
-            snprintf(out->fragment, sizeof out->fragment, "%.*s", (int)sizeof out->fragment - 1, a);
+            snprintf(out->fragment, sizeof out->fragment, "%.*s", (int)sizeof out->fragment - 1,
+                     a + strcspn(a, "0123456789"));
         if (!read_line(without, b, sizeof b))
             return false;
         if (same(a, b))
             continue;
-        snprintf(out->node, sizeof out->node, "%.*s", (int)sizeof out->node - 1, a);
+        snprintf(out->node, sizeof out->node, "%.*s", (int)sizeof out->node - 1, a + strspn(a, " "));
         return same_place(a, b) && pass_of(a, out->pass, sizeof out->pass);
     }
     return false;

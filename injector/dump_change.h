@@ -6,8 +6,8 @@
 
 struct dump_change {
     char pass[32];
-    char fragment[200]; /* the head of its dump */
-    char node[300];     /* its line */
+    char fragment[200]; /* the head of its dump, from the fragment's number on */
+    char node[300];     /* its line, without blanks in front */
 };
 
 /* False: the dumps cannot be read, are alike, or differ in more than a change: other paths were traced. */

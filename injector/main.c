@@ -27,7 +27,7 @@ const struct command command_table[] = {
      "them), the pass that made it, and its place.\n"
      "\n"
      "Each run gets the same standard input, addresses that are not randomized, and\n"
-     "control=full,bailout=0 before the options that are given. Standard error is\n"
+     "control=full,bailout=0,rate=0 before the options that are given. Standard error is\n"
      "discarded. A run that takes 10 s and 50 times as long as the native one counts as\n"
      "wrong.\n"
      "\n"

@@ -74,8 +74,9 @@ void manpage_print(FILE *out)
     }
     fputs(".fi\n.SH DESCRIPTION\n", out);
     print_roff(out, "reheat is a dynamic binary optimizer for x86-64 Linux. A library preloaded into the\n"
-                    "program finds the paths it runs most and optimizes them into a fragment cache. The\n"
-                    "program needs no change and behaves as it does without it.\n");
+                    "program looks at it for short moments, optimizes the paths it runs most into a fragment\n"
+                    "cache, measures whether that is faster, and keeps only what is. Everything else runs\n"
+                    "natively. The program needs no change and behaves as it does without it.\n");
     print_commands(out);
     print_options(out);
     fputs(".SH ENVIRONMENT\n", out);

@@ -91,8 +91,8 @@ static struct value address(struct values *s, const struct insn *in)
         s->leaked |= holds_sp(s, in->gpr_read);
     if (!simple)
         return values_fresh(s, 8);
-    uint8_t bits = in->mem_base < R_NONE ? s->reg[in->mem_base].bits : 64;
-    return value_moved((struct value){p.base, bits, 0}, p.off);
+    unsigned r = in->mem_base < R_NONE && s->reg[in->mem_base].id == p.base ? in->mem_base : in->mem_index;
+    return value_moved((struct value){p.base, r < R_NONE ? s->reg[r].bits : 64, 0}, p.off);
 }
 
 /* The new value of dst, a whole register; a and b are the operands of arithmetic. */

@@ -106,6 +106,8 @@ __attribute__((constructor)) static void reheat_start(int argc, char **argv, cha
         rc = dispatch_take_control(&options);
     } else if (rc == RC_OK) {
         rc = slice_start(prepare);
+        if (rc != RC_OK)
+            prepare(); /* no signal will, and the report is to say why */
     }
     if (rc != RC_OK) {
         stats.bailout_reason = rc;

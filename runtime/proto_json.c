@@ -63,6 +63,7 @@ static void wr_flush(struct writer *w)
 
 static void wr_char(struct writer *w, char c)
 {
+    /* cppcheck-suppress ctuuninitvar ; all but the text is set in proto_write_json */
     if (w->used == sizeof w->text)
         wr_flush(w);
     w->text[w->used++] = c;

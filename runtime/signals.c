@@ -33,7 +33,8 @@ extern REH_HIDDEN const char __ehdr_start[], etext[]; /* ld: our own text */
 
 bool signals_is_ours(uint64_t pc)
 {
-    return pc - (uint64_t)(uintptr_t)__ehdr_start < (uint64_t)(etext - __ehdr_start);
+    uint64_t start = (uint64_t)(uintptr_t)__ehdr_start;
+    return pc - start < (uint64_t)(uintptr_t)etext - start;
 }
 
 static void state_get(const struct sigcontext *sc, struct cpu_state *s)

@@ -190,7 +190,7 @@ static rc_t emit_block(struct block *b, const struct insn *in, int n, struct cod
         steps[i] = (struct block_step){in[i].len, (uint8_t)(a.len - at),
                                        (uint8_t)(count > 1 ? asm_copy_scratch(&in[i]) : R_NONE)};
     }
-    size_t branch = a.len, effect = a.len;
+    size_t branch = a.len, effect = branch;
     if (t && (t->kind == IK_RET || t->kind == IK_JMP_IND || t->kind == IK_CALL_IND))
         if (!emit_indirect(&a, t, &effect))
             return RC_UNSUPPORTED;

@@ -87,7 +87,7 @@ static uint8_t gpr_of(ZydisRegister r)
 }
 
 /* May leave the destination as it was: bsf and bsr of zero, also under the names that newer CPUs give the same bytes; a
- * selector that is not valid; shadow stacks that are off. */
+ * selector that is not valid; shadow stacks that are off. xlat's al is its index too. */
 static bool may_keep(ZydisMnemonic m)
 {
     switch (m) {
@@ -97,6 +97,7 @@ static bool may_keep(ZydisMnemonic m)
     case ZYDIS_MNEMONIC_LZCNT:
     case ZYDIS_MNEMONIC_LAR:
     case ZYDIS_MNEMONIC_LSL:
+    case ZYDIS_MNEMONIC_XLAT:
     case ZYDIS_MNEMONIC_RDSSPD:
     case ZYDIS_MNEMONIC_RDSSPQ: return true;
     default: return false;

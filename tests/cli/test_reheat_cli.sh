@@ -270,6 +270,62 @@ run "script through env" 0 '^env script$' "$REHEAT_BIN" run "$work/env-script"
 run "script without #!" 0 '^no line$' reheat run "$work/bare-script"
 run "empty script" 0 '' reheat run "$work/empty"
 
+# ---- bisect: a program that is wrong from the 37th change on, and writes dumps as the runtime does
+
+cat >"$work/wrong" <<'END'
+#!/bin/sh
+# wrong LEAST: from which change on; 0: without any
+value() { echo ",$REHEAT" | sed -n "s/.*,$1=\([^,]*\).*/\1/p"; }
+changes=$(value bisect)
+[ "$(value passes)" = none ] && changes=0
+case $REHEAT in *control=off*) changes=-1 ;; esac
+dump=$(value dump)
+if [ -n "$dump" ]; then
+    echo "---- fragment 3  libx.so+0x40  loop  insns 4 -> 4  bytes 9 -> $changes"
+    echo '0040  =   +0x00       48 8b 5d 08 '
+    if [ "$changes" -ge 37 ]; then
+        echo '      -   +0x04       c7 84 24 80 00 00 00 80 00 00 00 calls: not that'
+        echo '      -   +0x0f       48 85 db                          flags: nothing reads them'
+        echo '0044  >0  +0x12       74 c1 '
+    else
+        echo '      -   +0x04       c7 84 24 80 00 00 00 80 00 00 00 calls: not that'
+        echo '0044  =   +0x0f       48 85 db '
+        echo '0047  >0  +0x12       74 c1 '
+    fi
+fi >"${dump:-/dev/null}"
+cat
+echo "${2-}"
+[ "$changes" -lt "$1" ] || exit 3
+END
+cat >"$work/restless" <<'END'
+#!/bin/sh
+date +%N
+END
+chmod +x "$work"/{wrong,restless}
+run "bisect without a program" 2 'bisect needs a PROGRAM' reheat bisect
+run "bisect with an unknown flag" 2 "no option '-x'" reheat bisect -x true
+run "bisect checks settings" 2 "hot must be a number" reheat bisect -o hot=0 true
+run "bisect -o without a value" 2 '-o needs KEY=VALUE' reheat bisect -o
+run "bisect checks REHEAT" 2 "in the environment variable REHEAT: there is no option 'x'" env REHEAT=x=1 "$REHEAT_BIN" bisect true
+run "bisect of a program that is not there" 127 'no/such' reheat bisect /no/such
+run "bisect, static program" 126 'static' reheat bisect "$work/static"
+TMPDIR=$work reheat bisect -o hot=3 "$work/wrong" 37 text >"$work/bisected" 2>&1 </dev/null
+is "bisect finds the change" 0 $?
+for line in '^change +37$' '^pass +flags$' '^fragment +3  libx.so\+0x40' '^node +-   \+0x0f +48 85 db' \
+    '^natively +exit status 0, 5 bytes$' '^changes to 64 +wrong: exit status 3, 5 bytes$' '^no change +right'; do
+    run "bisect prints: $line" 0 "$line" cat "$work/bisected"
+done
+is "dumps are removed" "" "$(find "$work" -name 'reheat-bisect-*')"
+run "bisect keeps a pipe's bytes for each run" 0 '^natively +exit status 0, 101 bytes$' \
+    bash -c 'head -c 100 /dev/zero | "$1" bisect "$2" 37' - "$REHEAT_BIN" "$work/wrong"
+head -c 100 /dev/zero >"$work/zeros"
+run "bisect rewinds a file to where it was" 0 '^natively +exit status 0, 91 bytes$' \
+    bash -c 'exec <"$3"; head -c 10 >/dev/null; "$1" bisect "$2" 37' - "$REHEAT_BIN" "$work/wrong" "$work/zeros"
+run "bisect, nothing wrong" 1 'the output under reheat is the native one' reheat bisect "$work/wrong" 2000000000
+run "bisect, wrong without changes" 1 'wrong without any change' reheat bisect "$work/wrong" 0
+run "bisect, restless output" 1 'two native runs differ' reheat bisect "$work/restless"
+run "bisect, first change" 1 'the change cannot be named' reheat bisect "$work/wrong" 1
+
 # ---- report
 
 run "report without a target" 2 'needs a PID' reheat report

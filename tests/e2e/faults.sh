@@ -20,7 +20,7 @@ primitives=(mmap munmap mprotect mremap open open_mem code_write membarrier perf
     rt_sigaction)
 counts=(1 2 3 5 10 50 1+)
 programs=(bzip2 lua threads)
-BIN=$compare_root/build/e2e/faults-bin
+BIN=$compare_build/e2e/faults-bin
 input=$BIN/input
 
 build_all() {
@@ -199,8 +199,8 @@ section_samplers() {
         run_fault bzip2 "$control,write=page" '' "$BIN/refuse" mremap errno
         run_fault bzip2 "$control" '' "$BIN/refuse" timer_create errno
         # Up to perf_event_paranoid 2 everybody may sample himself; 3 is Debian's, 4 Ubuntu's.
-        if [[ $(id -u) -ne 0 || ! -x $(command -v setpriv) ]]; then
-            continue
+        if [[ $(id -u) -ne 0 || ! -x $(command -v setpriv) ]] || ! "${nobody[@]}" test -x "$REHEAT_BIN"; then
+            continue # not root, or in a directory that only root may enter
         fi
         if [[ $(cat /proc/sys/kernel/perf_event_paranoid) -le 2 ]]; then
             run_fault lua "$control" '"sampler": "perf_(hw|clock)"' "${nobody[@]}"

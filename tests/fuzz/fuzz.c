@@ -184,11 +184,11 @@ static int replay(void)
     struct replay_counts c;
     if (!replay_file(set.replay, set.seed, set.states * 8, &c))
         return 2;
-    printf("fuzz-replay: records=%llu skipped=%llu declined=%llu runs=%llu faults=%llu deep=%llu "
+    printf("fuzz-replay: records=%llu skipped=%llu declined=%llu runs=%llu faults=%llu deep=%llu slots=%llu "
            "mismatches=%llu seed=%llu\n",
            (unsigned long long)c.records, (unsigned long long)c.skipped, (unsigned long long)c.declined,
            (unsigned long long)c.runs, (unsigned long long)c.faults, (unsigned long long)c.deep,
-           (unsigned long long)c.mismatches, (unsigned long long)set.seed);
+           (unsigned long long)c.slots, (unsigned long long)c.mismatches, (unsigned long long)set.seed);
     return c.mismatches != 0;
 }
 

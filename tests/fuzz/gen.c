@@ -28,6 +28,7 @@ void gen_wrote(struct gen *g, unsigned reg)
 {
     g->pointers &= (uint16_t) ~(1u << reg);
     g->stack_pointers &= (uint16_t) ~(1u << reg);
+    g->foreign &= (uint16_t) ~(1u << reg);
 }
 
 bool gen_may_write(const struct gen *g, unsigned reg)
@@ -40,7 +41,8 @@ unsigned gen_pick_dest(struct gen *g)
 {
     uint32_t free = 0xffffu & ~(uint32_t)(g->busy | g->pointers | g->kept);
     uint32_t lost = g->pointers & ~(uint32_t)(g->busy | g->kept);
-    if (ROUGHLY(g, 4) && lost && __builtin_popcount(g->pointers) > 2)
+    bool rarely = ROUGHLY(g, 4) && __builtin_popcount(g->pointers) > 2;
+    if (lost && (rarely || !free)) /* by spills and copies, all may have become pointers */
         return rng_bit(g->r, lost);
     return rng_bit(g->r, ROUGHLY(g, 60) && (free & 0x1ff) ? free & 0x1ff : free);
 }
@@ -85,7 +87,8 @@ bool gen_pick_stack(struct gen *g, struct operands *o)
     for (int i = 0; i < 6; i++) {
         int d = base == R_RBP ? -(int)rng_below(g->r, 12) * 8 : ((int)rng_below(g->r, 14) - 4) * 8;
         d += ROUGHLY(g, 20) ? (int)rng_below(g->r, 8) : 0;
-        if (!gen_stack_free(g, at + d, slack))
+        if (!gen_stack_free(g, at + d, slack) ||
+            ((g->foreign & 1u << base) && g->framed && at + d < g->frame_top + 8))
             continue;
         *o = (struct operands){.is_mem = true, .rm = base, .index = R_NONE, .disp = d};
         return true;
@@ -293,7 +296,7 @@ static void choose_roles(struct gen *g, struct gen_roles *roles)
     if (ROUGHLY(g, 30) && free) { /* a pointer to the stack that the path does not see made */
         unsigned r = ROUGHLY(g, 50) && free & 1u << R_RBP ? R_RBP : rng_bit(g->r, free);
         roles->fixed = (uint8_t)r;
-        g->stack_pointers = (uint16_t)(1u << r);
+        g->stack_pointers = g->foreign = (uint16_t)(1u << r);
         g->stack_at[r] = GEN_STACK_POINTER;
     }
     g->pointers = roles->pointers;

@@ -1,4 +1,6 @@
 /* What compilers put together: calls, frames, spills, conditions, string instructions. */
+#include <string.h>
+
 #include "tests/fuzz/gen_parts.h"
 
 static void add_branch(struct gen *g)
@@ -115,6 +117,7 @@ static void add_stack(struct gen *g)
     default:
         if (g->sp + 8 <= floor && ROUGHLY(g, 30)) { /* flags through memory */
             ADD(g, "\x9c");
+            g->sp -= 8;
             gen_add_any(g);
             add_pop_reg(g, gen_pick_dest(g)); /* what was pushed, or changed since */
         } else if (ROUGHLY(g, 20)) {
@@ -204,6 +207,8 @@ static void add_pointer_work(struct gen *g)
 static void open_function(struct gen *g)
 {
     g->sp -= 8;
+    g->frame_top = g->framed && g->frame_top > g->sp ? g->frame_top : g->sp;
+    g->framed = true;
     struct function *f = &g->fn[g->depth++];
     *f = (struct function){.ret_sp = g->sp, .slack_before = g->slack};
     g->slack = 0;
@@ -438,11 +443,55 @@ static void add_canary(struct gen *g)
     gen_wrote(g, R_RAX);
 }
 
+static unsigned add_number(struct gen *g)
+{
+    unsigned r = gen_pick_dest(g);
+    struct operands o = {.size = 4, .rm = r, .reg = gen_pick_source(g), .index = R_NONE};
+    o.imm = ROUGHLY(g, 60) ? 0 : gen_pick_imm(g);
+    switch (rng_below(g->r, 4)) {
+    case 0:
+        (void)gen_add_named(g, "mov Zd,Id", o);
+        break;
+    case 1:
+        (void)gen_add_named(g, "mov Ev,Gv", o);
+        break;
+    case 2:
+        (void)gen_add_named(g, "shl Ev,Ib", o);
+        break;
+    default:
+        return r; /* whatever it is */
+    }
+    gen_wrote(g, r);
+    return r;
+}
+
+/* A sum by lea of what may be constants and of known width; then changes of the width. */
+static void add_sum(struct gen *g)
+{
+    static const char *const widths[] = {"movsxd Gq,Ed", "mov Gv,Ev", "movzx Gv,Ew", "movsx Gv,Eb"};
+    unsigned a = add_number(g), b = add_number(g), to = gen_pick_dest(g);
+    struct operands o = {.size = ROUGHLY(g, 60) ? 4 : 8, .reg = to, .rm = a, .index = b, .is_mem = true};
+    o.scale = ROUGHLY(g, 60) ? 0 : rng_below(g->r, 4);
+    o.disp = ROUGHLY(g, 60) ? 0 : gen_pick_disp(g);
+    (void)gen_add_named(g, "lea Gv,M", o);
+    gen_wrote(g, to);
+    for (unsigned n = 1 + rng_below(g->r, 2); n; n--) {
+        o = (struct operands){.size = 4, .rm = to, .index = R_NONE};
+        o.reg = ROUGHLY(g, 60) ? to : gen_pick_dest(g);
+        const char *name = widths[rng_below(g->r, ARRAY_LEN(widths))];
+        o.size = strcmp(name, widths[0]) == 0 ? 8 : 4;
+        (void)gen_add_named(g, name, o);
+        gen_wrote(g, o.reg);
+    }
+}
+
 void gen_add_step(struct gen *g)
 {
     unsigned roll = rng_below(g->r, 100);
     if (roll < 6)
         add_accesses(g);
+    else if (roll < 9)
+        add_sum(g);
     else if (roll < 58)
         gen_add_any(g);
     else if (roll < 70)

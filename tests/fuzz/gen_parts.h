@@ -22,10 +22,13 @@ struct gen {
     uint16_t pointers, busy; /* busy: must not be written */
     uint16_t kept;           /* pointers that the next iteration needs again */
     uint16_t stack_pointers;
+    uint16_t foreign;                        /* of these, what the path did not make from rsp */
     int stack_at[16];                        /* what they point to */
     int sp, slack;                           /* rsp is sp, or up to slack lower */
     int guarded[MAX_GUARDED], guarded_count; /* 8-byte slots that must keep their value */
     struct function fn[MAX_FUNCTIONS];
+    bool framed;
+    int frame_top; /* framed: the highest slot of a return address; foreign pointers do not reach below it (values.h) */
     int depth;
     struct operands last; /* the memory operand before */
     int last_sp;

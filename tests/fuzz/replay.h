@@ -22,6 +22,8 @@
 
 struct replay_counts {
     uint64_t records, skipped, declined, runs, faults, deep; /* deep: runs that went half the path or more */
+    uint64_t
+        slots; /* runs that overwrote a return slot through a pointer that is not rsp or rbp, and differed */
     uint64_t mismatches;
 };
 

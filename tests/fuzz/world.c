@@ -13,11 +13,12 @@
 #include "tracer/asm.h"
 #include "tracer/decode.h"
 
-#define TABLE    0x70000000ULL
-#define PAD_ID   0x40000000u
-#define FAULT_ID 0x50000000u
-#define HANG_ID  0x50000001u
-#define TICK_US  4000
+#define TABLE      0x70000000ULL
+#define PAD_ID     0x40000000u
+#define FAULT_ID   0x50000000u
+#define HANG_ID    0x50000001u
+#define TICK_US    4000
+#define HANG_TICKS 16
 
 void fuzz_enter(struct state *s, uint64_t pc);
 void fuzz_leave(void);
@@ -32,6 +33,7 @@ static struct left left;
 static int extra_count;
 static uint64_t extra[WORLD_EXTRA]; /* addresses */
 static uint64_t runs, runs_at_tick;
+static unsigned ticks;   /* of the run that goes on */
 static uint64_t stop_at; /* where an int3 of ours lies; 0: nowhere */
 static size_t xsave_end;
 static bool avx2, avx512;
@@ -107,10 +109,10 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     (void)sig, (void)info;
     ucontext_t *uc = context;
     uint64_t pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP];
-    static unsigned ticks; /* several: time that a busy host takes away counts as ours */
     ticks = runs == runs_at_tick ? ticks + 1 : 0;
     runs_at_tick = runs;
-    if (ticks < 12 || !is_generated(pc))
+    if (ticks < HANG_TICKS ||
+        !is_generated(pc)) /* several: time that a busy host takes away counts as ours */
         return;
     left = (struct left){LEFT_HANG, 0, 0, pc, 0, 0};
     world_slots->exit_id = HANG_ID;
@@ -223,12 +225,20 @@ void world_init(void)
     for (unsigned i = 0; i < 65536; i++)
         table[i] =
             world_region[PLACE_NEAR].lookup_miss.v; /* reached through a register: either region's does */
+    if (mprotect(table, 65536 * 8, PROT_READ))      /* recorded traces run with wild pointers */
+        die("mprotect");
     set_handlers();
+}
+
+bool world_was_slow(void)
+{
+    return ticks >= HANG_TICKS / 4;
 }
 
 struct left world_run(struct state *s, uint64_t pc)
 {
     runs++;
+    ticks = 0;
     slots.ctx = (struct cpu_ctx *)s; /* running */
     slots.exit_id = UINT32_MAX;
     fuzz_enter(s, pc);

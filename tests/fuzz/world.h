@@ -71,6 +71,8 @@ void world_init(void);
 struct left world_run(struct state *s, uint64_t pc);
 /* The same, but stops in front of the instruction at `stop`, if it gets there. */
 struct left world_run_until(struct state *s, uint64_t pc, uint64_t stop);
+/* The last run took a good part of the time after which it would have been a hang. */
+bool world_was_slow(void);
 /* Where bytes of the text or of a cache are written: they are executable and not writable, so that a program that goes
  * astray cannot change itself. */
 static inline uint8_t *world_writable(uint64_t at)

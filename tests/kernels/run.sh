@@ -1,9 +1,9 @@
 #!/bin/bash
 # The kernels at their small size, natively and under reheat: same output and exit status.
 #
-#   tests/kernels/run.sh [-c hot=2,cache=64K]... [-j JOBS] [-k "NAME..."]
+#   tests/kernels/run.sh [-c control=full,hot=2]... [-j JOBS] [-k "NAME..."]
 #
-# As tests/e2e/run.sh. Without -c: control=full at hot=2, hot=50 and with a small cache, and control=sampled.
+# As tests/e2e/run.sh. Without -c: default settings, all fragments kept, a small cache, and control=full.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 compare_title=kernels
@@ -16,9 +16,10 @@ if [[ ${#COMPARE_REST[@]} -gt 0 ]]; then
     exit 2
 fi
 if [[ " $* " != *" -c "* ]]; then
-    COMPARE_CONFIGS=('hot=2,bailout=0' hot=50 'hot=2,cache=64K,bailout=0' control=sampled 'control=sampled,rate=0,cache=64K')
+    COMPARE_CONFIGS=(default 'control=sampled,trial=0,hot=2' 'rate=0,cache=64K' 'control=full,hot=2,bailout=0' control=full
+        'control=full,hot=2,cache=64K,bailout=0')
 fi
-list=$("$here/build.sh" "${KERNELS:-$compare_root/build/kernels}")
+list=$("$here/build.sh" "${KERNELS:-$compare_build/kernels}")
 
 # $1: name, $2: program, $3: argument, $4: empty for native, else a configuration.
 run_kernel() {
