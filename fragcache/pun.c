@@ -300,9 +300,21 @@ rc_t native_copy(struct asm_buf *a, const struct site *s, struct native_map *map
         if (!falls && i + 1 < s->insn_count)
             return RC_HOOK_KIND;
     }
+    uint64_t next = s->at.v + s->len;
+    for (int i = 0; falls && i < s->after_count; i++) {
+        const struct insn *in = &s->insn[s->insn_count + i];
+        const struct asm_buf before = *a;
+        const uint8_t pieces = map->count;
+        if (copy_one(a, map, in, &falls) != RC_OK || a->overflow) { /* from here on in its place */
+            *a = before;
+            map->count = pieces;
+            break;
+        }
+        next = in->pc.v + in->len;
+    }
     if (falls) {
-        piece(map, a, s->at.v + s->len);
-        asm_jmp(a, s->at.v + s->len);
+        piece(map, a, next);
+        asm_jmp(a, next);
     }
     return a->overflow ? RC_FAR_BRANCH : RC_OK;
 }

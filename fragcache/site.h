@@ -47,8 +47,9 @@ struct site {
     uint8_t len; /* bytes of the displaced instructions */
     uint8_t written; /* bytes from `at` that a hook changes: min(len, 5) */
     uint8_t insn_count;
+    uint8_t after_count; /* of a pun: instructions behind them in insn[] that its native copy has too */
     uint8_t bytes[SITE_MAX_BYTES]; /* the program's own, from `at` */
-    struct insn insn[SITE_MAX_INSNS]; /* the displaced instructions */
+    struct insn insn[SITE_MAX_INSNS]; /* the displaced instructions; those after them */
 };
 
 /* What the caller allows. */

@@ -17,7 +17,8 @@ struct insn_record {
     uint64_t pc;
     uint8_t len, bytes[INSN_MAX_BYTES];
 };
-_Static_assert(sizeof(struct header) == 40 && sizeof(struct step_record) == 32 && sizeof(struct insn_record) == 24,
+_Static_assert(sizeof(struct header) == 40 && sizeof(struct step_record) == 32 &&
+                   sizeof(struct insn_record) == 24,
                "as tests/fuzz/replay.h says");
 
 static void put_steps(struct step_record *out, const struct trace *t)
