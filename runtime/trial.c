@@ -16,7 +16,7 @@
 #define THIN_BLOCKS 2
 #define MOST_SPREAD (FIT_ONE / 4) /* of speed, on the average */
 #define HOPELESS_SPREAD (FIT_ONE / 2)
-#define PATIENCE 16 /* blocks */
+#define PATIENCE 8 /* blocks */
 #define CLAMP (2 * VERDICT_ONE)
 #define CLOCKS FIT_CLOCKS
 #define THREAD_CPU 3 /* CLOCK_THREAD_CPUTIME_ID */
