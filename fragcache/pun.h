@@ -73,4 +73,7 @@ struct native_map {
 /* Emits the copy of a site's instructions. RC_FAR_BRANCH, RC_NO_SCRATCH, RC_HOOK_KIND. */
 rc_t native_copy(struct asm_buf *a, const struct site *s, struct native_map *map);
 
+/* Takes up what follows a pun's instruction, up to the jump's end, into its native copy. Behind the decoder's gate. */
+void pun_take_after(struct site *s);
+
 #endif

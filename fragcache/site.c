@@ -406,24 +406,6 @@ static bool displaceable(const struct insn *in)
            in->kind == IK_CALL;
 }
 
-/* What follows a punned instruction, up to the jump's end. Its bytes stay, but a CPU that comes back to the middle of a jump
- * it has just taken takes those bytes for that jump again: 30 cycles for each pass (measured: Intel Golden Cove). Within the
- * jump no other hook can begin (HK-4), so nothing is missed when they run from the copy. */
-static void take_after(const struct module *m, struct site *s)
-{
-    uint64_t at = s->at.v, offset = s->len;
-    while (offset < SITE_JUMP_BYTES && !m->rseq && s->insn_count + s->after_count < SITE_MAX_INSNS) {
-        struct insn *in = &s->insn[s->insn_count + s->after_count];
-        decode_one(s->bytes + offset, SITE_MAX_BYTES - offset, app_pc(at + offset), in);
-        if (in->kind != IK_PLAIN && in->kind != IK_JCC && in->kind != IK_JMP)
-            return; /* a call that is not called from its place costs more than it saves */
-        s->after_count++;
-        offset += in->len;
-        if (in->kind == IK_JMP)
-            return;
-    }
-}
-
 static rc_t check_one(const struct module *m, enum hook_tactic tactic, struct site *s)
 {
     uint64_t at = s->at.v;
@@ -442,8 +424,8 @@ static rc_t check_one(const struct module *m, enum hook_tactic tactic, struct si
         return RC_HOOK_OVERLAP;
     if (landed_on(m, known ? min64(start, f.start) : start, known ? max64(end, f.end) : end, &in))
         return RC_HOOK_INTERIOR;
-    if (tactic == TACTIC_PUN && s->insn[0].kind == IK_PLAIN)
-        take_after(m, s);
+    if (tactic == TACTIC_PUN && s->insn[0].kind == IK_PLAIN && !m->rseq)
+        pun_take_after(s);
     return RC_OK;
 }
 

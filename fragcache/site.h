@@ -64,6 +64,9 @@ struct site_ask {
  * reason is that of the last one tried. */
 rc_t site_check(struct app_pc at, const struct site_ask *ask, struct site *out);
 
+/* The native copy goes back behind the hook's jump, not into it: see take_after. */
+bool site_leaves_jump(const struct site *s);
+
 /* The function that holds `pc`, from .eh_frame_hdr (LSB 4.1 Core, 10.6.2; DWARF 4, 6.4.1). */
 struct site_function {
     uint64_t start, end; /* addresses */

@@ -159,10 +159,19 @@ static void list_sort(void)
     }
 }
 
+/* Each is in a set of its own again: no link leads from one that is tried into one that is not. */
+static void group_part(struct group g)
+{
+    for (int i = g.start; i < g.start + g.n; i++)
+        for (int arm = 1; arm < po.list[i]->arms; arm++)
+            (void)fc_move(&po.list[i]->variant[arm], 1, po.list[i]->variant[arm]->id, false);
+}
+
 /* Those with a large part of the samples by themselves and first, the others together. */
 static void group_split(struct group g)
 {
     int alone = 0;
+    group_part(g);
     while (alone < g.n && po.list[g.start + alone]->samples * 100 >= po.samples * ALONE_PERCENT)
         alone++;
     if (!alone || (alone == g.n && g.n == 1)) {

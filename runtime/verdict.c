@@ -92,7 +92,7 @@ enum verdict verdict_of(struct estimate e)
             keep = looks[i].keep;
     if (!keep)
         return VERDICT_NONE;
-    if (mean * 100 > keep * error)
+    if ((mean - WORTH) * 100 > keep * error) /* what gains less may be chance, or a clock's cost, and is not missed */
         return VERDICT_FASTER;
     if (-mean * 300 > keep * 2 * error) /* sooner: to be wrong here costs no more than a gain */
         return VERDICT_SLOWER;

@@ -175,11 +175,14 @@ static struct clock *clock_get(struct app_pc at, uint64_t now)
     return room;
 }
 
-static rc_t clock_set(struct clock *c, struct app_pc at, struct fragment *const *own, int n)
+/* `cheap`: not where each pass would come back into the hook's own jump, which costs more than the tick. */
+static rc_t clock_set(struct clock *c, struct app_pc at, bool cheap, struct fragment *const *own, int n)
 {
     struct site_ask ask = {.tactics = TACTIC_BIT(TACTIC_LONG) | TACTIC_BIT(TACTIC_PUN)};
     if (!c->used) {
         TRY(site_check(at, &ask, &c->site));
+        if (cheap && !site_leaves_jump(&c->site))
+            return RC_HOOK_SHORT;
         TRY(stub_reserve(at, &c->stub));
         c->used = true;
     }
@@ -199,29 +202,36 @@ static void clock_clear(struct clock *c)
     }
 }
 
-int workclock_choose(struct fragment *const *own, int members)
+static int clocks_set(bool cheap, uint64_t now, struct fragment *const *own, int members)
 {
-    uint64_t mask = sys_signals_set(~0ULL), now = sys_clock_ns(THREAD_CPU);
     int n = 0, tries = 0;
-    workclock_stop();
-    wc.runs = 0;
-    wc.ranked_count = 0;
-    block_each(runs_add);
-    block_each(rank);
     for (int i = 0; i < wc.ranked_count && n < WORKCLOCK_MOST && tries < 3 * WORKCLOCK_MOST; i++) {
         const struct block *b = wc.ranked[i].b;
         if (!apart(b->pc.v, n) || in_fragment(b->pc.v, b->pc.v + 1, own, members))
             continue;
         tries++;
         struct clock *c = clock_get(b->pc, now);
-        if (c && clock_set(c, b->pc, own, members) == RC_OK)
+        if (c && clock_set(c, b->pc, cheap, own, members) == RC_OK)
             wc.chosen[n++] = (int)(c - wc.clock);
         else if (c)
             clock_clear(c);
     }
-    (void)sys_signals_set(mask);
-    wc.live = n;
     return n;
+}
+
+int workclock_choose(struct fragment *const *own, int members)
+{
+    uint64_t mask = sys_signals_set(~0ULL), now = sys_clock_ns(THREAD_CPU);
+    workclock_stop();
+    wc.runs = 0;
+    wc.ranked_count = 0;
+    block_each(runs_add);
+    block_each(rank);
+    wc.live = clocks_set(true, now, own, members);
+    if (!wc.live)
+        wc.live = clocks_set(false, now, own, members);
+    (void)sys_signals_set(mask);
+    return wc.live;
 }
 
 int workclock_live(void)
