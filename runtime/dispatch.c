@@ -47,6 +47,14 @@ static void text_abandon(uint64_t start, uint64_t end)
         (void)fc_retire_range(start, end);
     block_forget_range(start, end);
     maps_forget();
+    if (!adopt_hooks())
+        policy_forget(); /* its records hold no standing hook */
+}
+
+void dispatch_others_came(void)
+{
+    if (fc_stats_get().live || adopt_hooks())
+        text_abandon(0, UINT64_MAX);
 }
 
 static bool text_changes(uint64_t start, uint64_t end)

@@ -44,6 +44,9 @@ bool dispatch_text_changes(uint64_t start, uint64_t end);
  * itself are withdrawn. Native threads only. */
 void dispatch_no_longer_alone(void);
 
+/* The same, when a thread is there already that no wrapper has seen. In a signal handler, lock held. */
+void dispatch_others_came(void);
+
 struct thread;
 /* Retires all fragments and uses their memory again, if no other thread can be inside. Called by the
  * controlled thread `t` between two blocks. */

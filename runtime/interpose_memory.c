@@ -43,11 +43,15 @@ static void *map(void **next, const char *name, void *addr, size_t len, int prot
 {
     if (slice_active() && (flags & MAP_FIXED))
         (void)dispatch_text_changes((uint64_t)(uintptr_t)addr, (uint64_t)(uintptr_t)addr + len);
-    if (slice_active() && (flags & MAP_SHARED) && (prot & PROT_READ))
+    bool shares = (flags & MAP_SHARED) && (prot & PROT_READ);
+    if (slice_active() && shares)
         dispatch_no_longer_alone();
     void *(*real)(void *, size_t, int, int, int, long) = next_find(next, name);
-    return real ? real(addr, len, prot, flags, fd, offset)
-                : (void *)result(sys_call6(__NR_mmap, (long)addr, (long)len, prot, flags, fd, offset));
+    void *at = real ? real(addr, len, prot, flags, fd, offset)
+                    : (void *)result(sys_call6(__NR_mmap, (long)addr, (long)len, prot, flags, fd, offset));
+    if (slice_active() && shares)
+        dispatch_no_longer_alone(); /* a slice may have come between */
+    return at;
 }
 
 EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, long offset);
@@ -104,5 +108,8 @@ int pthread_create(void *thread, const void *attributes, void *(*start)(void *),
     if (slice_active())
         dispatch_no_longer_alone();
     several = true;
-    return real ? real(thread, attributes, start, arg) : NO_AGAIN;
+    int error = real ? real(thread, attributes, start, arg) : NO_AGAIN;
+    if (slice_active())
+        dispatch_no_longer_alone(); /* a slice may have come between */
+    return error;
 }

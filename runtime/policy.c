@@ -325,7 +325,7 @@ static void next_trial(uint64_t now)
 bool policy_tick(uint64_t now, bool in_code, uint64_t *wait)
 {
     if (po.now.n && !po.decided) {
-        po.decided = trial_tick(now, adopt_alone(), wait) != TRIAL_RUNS;
+        po.decided = trial_tick(now, wait) != TRIAL_RUNS;
         if (!po.decided)
             return false;
     }

@@ -9,6 +9,7 @@
 #include "fragcache/cache.h"
 #include "fragcache/pun.h"
 #include "fragcache/recover.h"
+#include "runtime/adopt.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "runtime/control.h"
@@ -24,6 +25,7 @@
 #define KEPT_COST 16u
 #define FIRST_NS 20000000u /* short processes never see a slice */
 #define LEAST_NS 1000000u
+#define OTHERS_NS 100000000u /* while there are other threads */
 #define CLOCK_THREAD 3 /* CLOCK_THREAD_CPUTIME_ID */
 /* User time of the calling thread (Linux, posix-timers_types.h: MAKE_THREAD_CPUCLOCK(0, CPUCLOCK_VIRT)). Setting a timer
  * on the scheduler's clock would bring the scheduler up to date, and a short process its preemption forward. */
@@ -143,7 +145,10 @@ static void on_tick(int sig, siginfo_t *info, void *context)
         return;
     }
     bool known = state_of(sc, &state);
-    if (!tick_without_slice(!known)) {
+    if (!adopt_alone()) { /* ADP-1: another thread could be in code that a slice forgets, or that a trial turns */
+        dispatch_others_came();
+        arm(OTHERS_NS);
+    } else if (!tick_without_slice(!known)) {
         rc_t rc = dispatch_slice_begin(&state, &entry, &sp, &arg);
         if (rc == RC_OK) {
             sc->rip = entry;

@@ -219,15 +219,11 @@ static void block_end(uint64_t now)
     order_shuffle();
 }
 
-enum trial_state trial_tick(uint64_t now, bool alone, uint64_t *wait)
+enum trial_state trial_tick(uint64_t now, uint64_t *wait)
 {
     *wait = tr.window_ns;
     if (tr.state != TRIAL_RUNS)
         return tr.state;
-    if (!alone) { /* TRL-3 */
-        decide((struct trial_result){.verdict = VERDICT_NEUTRAL}, now);
-        return tr.state;
-    }
     bool rested = tr.resting;
     tr.resting = false;
     if (rested) {

@@ -12,7 +12,7 @@
  *
  *   TRL-1  between trials, and for what they rest, the arm is native.
  *   TRL-2  what is not shown to be faster is never kept.
- *   TRL-3  while the process has more than one thread no window runs.
+ *   TRL-3  while the process has more than one thread no window runs: there are no ticks (slice.c).
  *
  * Lock held. One trial at a time; it may be of many candidates together. */
 #ifndef REHEAT_TRIAL_H
@@ -41,7 +41,7 @@ struct trial_result {
  * `samples` of them all. RC_NO_SAMPLING: there is no work clock. Outside signal handlers. */
 rc_t trial_begin(struct candidate *const *members, int n);
 /* At a CPU-time signal, `now` the thread's CPU time: closes the window, opens the next. *wait: nanoseconds to the next. */
-enum trial_state trial_tick(uint64_t now, bool alone, uint64_t *wait);
+enum trial_state trial_tick(uint64_t now, uint64_t *wait);
 /* A decided trial's result; the trial is over, all arms native. */
 struct trial_result trial_end(void);
 /* Ends it without a verdict. */

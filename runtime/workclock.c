@@ -266,6 +266,7 @@ bool workclock_thin(const uint64_t *ticks, uint64_t ns)
 
 void workclock_pause(void)
 {
+    uint64_t mask = sys_signals_set(~0ULL); /* a handler must not fork while the descriptor is open */
     poke_batch_begin();
     for (int i = 0; i < wc.live; i++) {
         struct clock *c = &wc.clock[wc.chosen[i]];
@@ -273,6 +274,7 @@ void workclock_pause(void)
         clock_clear(c);
     }
     poke_batch_end();
+    (void)sys_signals_set(mask);
 }
 
 void workclock_resume(void)

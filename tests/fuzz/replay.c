@@ -1,3 +1,4 @@
+#include "runtime/record_file.h"
 #include "tests/fuzz/replay.h"
 
 #include <stdio.h>
@@ -14,22 +15,8 @@
 #define MODULE_SPACE (1ULL << 38)
 #define MAX_PAGES    96
 
-struct header {
-    char magic[8];
-    uint32_t end, steps, insns, bytes;
-    uint64_t head, exit;
-};
-struct step_record {
-    uint64_t pc, next, went;
-    uint8_t taken, zero[7];
-};
-struct insn_record {
-    uint64_t pc;
-    uint8_t len, bytes[15];
-};
-
 static struct built built;
-static struct insn_record insns[MAX_TRACE_INSNS];
+static struct record_insn insns[MAX_TRACE_INSNS];
 static struct {
     uint64_t from, to; /* recorded addresses */
     uint64_t delta;
@@ -47,7 +34,7 @@ static int by_value(const void *a, const void *b)
 }
 
 /* Recorded pcs that lie near each other are one module; the head's gets the place near the fragments. */
-static bool find_modules(const struct header *h)
+static bool find_modules(const struct record_header *h)
 {
     static uint64_t pcs[MAX_TRACE_INSNS];
     for (uint32_t i = 0; i < h->insns; i++)
@@ -105,7 +92,7 @@ static void pages_free(void)
 }
 
 /* Text first, as int3 with the path's instructions in it. */
-static bool place_text(const struct header *h)
+static bool place_text(const struct record_header *h)
 {
     for (uint32_t i = 0; i < h->insns; i++) {
         uint64_t pc = moved(insns[i].pc);
@@ -156,7 +143,7 @@ static bool uses_segment(const struct insn *in)
     return false;
 }
 
-static bool make_trace(const struct header *h, const struct step_record *steps)
+static bool make_trace(const struct record_header *h, const struct record_step *steps)
 {
     struct trace *t = &built.trace;
     if (h->end > TRACE_BEFORE || h->steps > TRACE_MAX_BLOCKS)
@@ -345,7 +332,7 @@ static void replay_trace(struct rng *r, unsigned states, struct replay_counts *c
     }
 }
 
-static bool read_record(FILE *in, struct header *h, struct step_record *steps, bool *usable)
+static bool read_record(FILE *in, struct record_header *h, struct record_step *steps, bool *usable)
 {
     if (fread(h, sizeof *h, 1, in) != 1)
         return false;
@@ -363,8 +350,8 @@ static bool read_record(FILE *in, struct header *h, struct step_record *steps, b
 
 bool replay_file(const char *path, uint64_t seed, unsigned states, struct replay_counts *counts)
 {
-    static struct step_record steps[TRACE_MAX_BLOCKS];
-    struct header h;
+    static struct record_step steps[TRACE_MAX_BLOCKS];
+    struct record_header h;
     bool usable;
     FILE *in = fopen(path, "rb");
     if (!in) {
