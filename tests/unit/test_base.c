@@ -1,6 +1,7 @@
 /* runtime/base: memory, formatting, maps. */
 #include "tests/unit/unit.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -231,6 +232,33 @@ static void test_maps_lines(void **state)
     }
 }
 
+static void test_maps_constants_and_sharing(void **state)
+{
+    (void)state;
+    const unsigned short *constant = *__ctype_b_loc(); /* of libc: this program counts as ours, and ours is never told of */
+    static uint64_t variable = 1;
+    uint64_t local = 2;
+    maps_read();
+    assert_true(maps_is_constant((uint64_t)(uintptr_t)constant, 8));
+    assert_false(maps_is_constant((uint64_t)(uintptr_t)&variable, 8));
+    assert_false(maps_is_constant((uint64_t)(uintptr_t)&local, 8));
+    FILE *file = tmpfile(); /* read-only and private, but no module's: others may write the file */
+    assert_non_null(file);
+    assert_int_equal(ftruncate(fileno(file), 4096), 0);
+    void *data = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fileno(file), 0);
+    maps_read();
+    assert_false(maps_is_constant((uint64_t)(uintptr_t)data, 8));
+    assert_false(maps_is_shared());
+    munmap(data, 4096);
+    data = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fileno(file), 0);
+    maps_read();
+    assert_true(maps_is_shared());
+    munmap(data, 4096);
+    maps_read();
+    assert_false(maps_is_shared());
+    (void)fclose(file);
+}
+
 static void test_maps_long_path_is_cut(void **state)
 {
     (void)state;
@@ -347,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_fmt_pad_counts_from_the_line),
         cmocka_unit_test(test_fmt_path),
         cmocka_unit_test(test_maps_lines),
+        cmocka_unit_test(test_maps_constants_and_sharing),
         cmocka_unit_test(test_maps_long_path_is_cut),
         cmocka_unit_test(test_maps_loader_is_found_by_its_header),
         cmocka_unit_test(test_maps_of_this_process),
