@@ -261,8 +261,6 @@ static void draw_conclusion(void)
     po.now.n = 0;
     po.decided = false;
     po.spent += r.cost_ns;
-    if (r.gain.mean < 0) /* a quarter of the time was on the slower arm */
-        po.spent += r.cpu_ns / 4 * (uint64_t)(-(int64_t)r.gain.mean) / VERDICT_ONE;
     if (log_wants(1))
         log_verdict(g, &r, percent);
     po.stats.trials[r.verdict]++;

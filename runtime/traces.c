@@ -1,5 +1,6 @@
 #include "runtime/traces.h"
 
+#include "optimizer/estimate.h"
 #include "optimizer/passes.h"
 #include "runtime/adopt.h"
 #include "runtime/base/maps.h"
@@ -16,6 +17,7 @@
 #define MAX_NODES (MAX_INSNS + 16)
 #define MAX_MADE 512
 #define UNROLL_INSNS 24
+#define ENTRY_COST 8 /* of a hook's jumps (optimizer/estimate.h) */
 
 static struct insn *insns;
 static struct insn *made_insns;
@@ -81,22 +83,44 @@ static int bisect_left(void)
     return changes < settings->bisect ? (int)(settings->bisect - changes) : -1;
 }
 
-/* One variant: `bodies` of a loop in a row. `first`: the id of the first one of this trace. */
+/* One variant: `bodies` of a loop in a row. */
+static rc_t variant_optimize(const struct trace *t, int n, int bodies, struct ir *ir)
+{
+    *ir = (struct ir){.nodes = nodes, .cap = MAX_NODES, .made = made_insns, .made_cap = MAX_MADE, .unroll = bodies};
+    mem_zero(nodes, sizeof *nodes * (size_t)(n + 16));
+    ir->passes = passes_parse(settings->passes);
+    ir->bisect = bisect_left();
+    if (settings->control == CONTROL_SAMPLED)
+        facts_give(ir);
+    TRY(ir_build(ir, t, insns, n));
+    return optimize(ir);
+}
+
+/* `first`: the id of the first one of this trace. */
 static rc_t variant_emit(const struct trace *t, int n, int bodies, uint32_t first, struct fragment **out)
 {
-    struct ir ir = {.nodes = nodes, .cap = MAX_NODES, .made = made_insns, .made_cap = MAX_MADE, .unroll = bodies};
-    mem_zero(nodes, sizeof *nodes * (size_t)(n + 16));
-    ir.passes = passes_parse(settings->passes);
-    ir.bisect = bisect_left();
-    if (settings->control == CONTROL_SAMPLED)
-        facts_give(&ir);
-    TRY(ir_build(&ir, t, insns, n));
-    TRY(optimize(&ir));
+    struct ir ir;
+    TRY(variant_optimize(t, n, bodies, &ir));
     changes += ir_changes(&ir);
     for (int i = 0; i < PASS_COUNT; i++)
         stats_changes[i] += ir.changes[i];
     lower_set_plant(plant_units(PLANT_SLOW, first) * (uint32_t)bodies);
     return fc_emit(&ir, out);
+}
+
+/* Whether one of the variants may be expected to be faster by least= percent. What is slowed down for a test is. */
+static bool promising(const struct trace *t, int n, bool unrolled)
+{
+    struct ir ir;
+    for (int bodies = 1; bodies <= (unrolled ? (int)settings->unroll : 1); bodies += (int)settings->unroll - 1) {
+        if (variant_optimize(t, n, bodies, &ir) != RC_OK)
+            continue;
+        struct estimated e = ir_estimate(&ir);
+        uint32_t entered = t->end == TRACE_LOOP ? 0 : ENTRY_COST;
+        if ((uint64_t)(e.after + entered) * 100 <= (uint64_t)e.before * (100 - settings->least))
+            return true;
+    }
+    return settings->plant[0] != 0;
 }
 
 /* As the optimizer is about to see it. */
@@ -126,8 +150,10 @@ static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
     facts_refresh();
     TRY(adopt_prepare(t, insns, n, &site));
     trace_record(t, n);
-    TRY(variant_emit(t, n, 1, first, &variant[variants++]));
     bool loop = t->end == TRACE_LOOP && n <= UNROLL_INSNS && settings->unroll > 1 && settings->trial;
+    if (settings->trial && settings->least && !promising(t, n, loop))
+        return RC_UNPROMISING;
+    TRY(variant_emit(t, n, 1, first, &variant[variants++]));
     if (loop && variant_emit(t, n, (int)settings->unroll, first, &variant[variants]) == RC_OK)
         variants++;
     *out = variant[0];

@@ -2,6 +2,7 @@
 
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
+#include "runtime/exposure.h"
 #include "runtime/fit.h"
 #include "runtime/workclock.h"
 
@@ -11,7 +12,7 @@
 #define REST_SHARE 15u /* a block is followed by a rest so many times as long as what its clocks cost, */
 #define LATE_REST_SHARE 60u /* or so many times when there are many already */
 #define LATE_BLOCKS 16
-#define LEAST_REST (2 * WINDOW_NS) /* what is slower is so for a quarter of the time at most */
+#define LEAST_REST (2 * WINDOW_NS)
 #define MOST_STARTS 4
 #define THIN_BLOCKS 2
 #define MOST_SPREAD (FIT_ONE / 4) /* of speed, on the average */
@@ -120,6 +121,7 @@ static bool window_close(uint64_t now)
     if (!tr.counted && tr.blocks < THIN_BLOCKS && workclock_thin(ticks, now - tr.since))
         return false;
     fit_window(tr.windows, tr.order[tr.at], ticks, now - tr.since);
+    exposure_window(tr.order[tr.at], ticks, now - tr.since);
     tr.window[tr.order[tr.at]][tr.blocks] = (int16_t)tr.windows++;
     return true;
 }
@@ -143,7 +145,7 @@ static void decide(struct trial_result r, uint64_t now)
     r.counted = tr.counted;
     r.blocks = tr.blocks;
     r.spread = (int32_t)(fit_spread() * VERDICT_ONE / FIT_ONE);
-    r.cost_ns = tr.cost_ns;
+    r.cost_ns = tr.cost_ns + exposure_cost();
     tr.result = r;
     tr.state = TRIAL_DECIDED;
 }
@@ -198,6 +200,7 @@ static void blocks_clear(void)
 {
     tr.dropped = tr.blocks = tr.windows = 0;
     tr.ticks_all = tr.ns_all = 0;
+    exposure_begin();
     for (int arm = 0; arm < CANDIDATE_ARMS; arm++)
         for (int b = 0; b < VERDICT_MOST_BLOCKS; b++)
             tr.window[arm][b] = -1;
@@ -206,6 +209,7 @@ static void blocks_clear(void)
 
 static void start_again(uint64_t now)
 {
+    tr.cost_ns += exposure_cost();
     blocks_clear();
     if (++tr.starts > MOST_STARTS || workclock_live() == 0)
         decide((struct trial_result){.verdict = VERDICT_NEUTRAL, .no_clock = true}, now);
@@ -240,6 +244,7 @@ enum trial_state trial_tick(uint64_t now, uint64_t *wait)
         uint64_t pause = tr.block_cost * (tr.blocks < LATE_BLOCKS ? REST_SHARE : LATE_REST_SHARE);
         tr.resting = true;
         rest();
+        pause += exposure_pay();
         *wait = pause > LEAST_REST ? pause : LEAST_REST;
         tr.cost_ns += tr.block_cost;
         tr.block_cost = 0;

@@ -30,7 +30,7 @@ struct trial_result {
     int arm; /* of VERDICT_FASTER */
     struct estimate gain; /* of the whole thread: ln(native / arm) */
     uint64_t cpu_ns; /* it took */
-    uint64_t cost_ns; /* of CPU time, for clocks and signals */
+    uint64_t cost_ns; /* of CPU time: clocks, signals, slower arms */
     int blocks, clocks;
     int32_t spread; /* ln units; how far windows of an arm lie from each other, on the average */
     bool no_clock; /* there was nothing steady to compare with */

@@ -1,0 +1,58 @@
+#include "optimizer/estimate.h"
+
+#define ISSUE 1u
+#define ACCESS 1u
+#define TAKEN 1u
+#define CALL 4u
+#define RET 4u
+#define INDIRECT 4u
+#define LOOP_OP 6u
+#define GUARD_FLAGS 6u
+#define LOOKUP 10u
+
+static uint32_t insn_cost(const struct insn *in)
+{
+    uint32_t cost = ISSUE + (in->mem_read ? ACCESS : 0u) + (in->stores ? ACCESS : 0u);
+    switch ((enum insn_kind)in->kind) {
+    case IK_CALL: return cost + CALL;
+    case IK_RET: return cost + RET;
+    case IK_CALL_IND: return cost + CALL + INDIRECT;
+    case IK_JMP_IND: return cost + INDIRECT;
+    case IK_LOOP: return cost + LOOP_OP;
+    default: return cost + (in->act == ACT_POP ? ACCESS : 0u);
+    }
+}
+
+static uint32_t node_cost(const struct ir *ir, const struct node *n)
+{
+    const struct insn *in = &ir->insns[n->insn];
+    bool loads = in->kind == IK_RET || in->mem_read;
+    switch ((enum node_op)n->op) {
+    case N_INSN: return insn_cost(n->in);
+    case N_EXIT_LOOP: return ISSUE + LOOP_OP;
+    case N_PUSH_CONST: return ISSUE + ACCESS;
+    case N_GUARD:
+        return 2 * ISSUE + (loads ? ACCESS : 0u) + ((n->flags_dead & FL_STATUS) == FL_STATUS ? 0u : GUARD_FLAGS) +
+               (in->kind == IK_CALL_IND ? ISSUE + ACCESS : 0u);
+    case N_LOOKUP: return insn_cost(in) + LOOKUP;
+    case N_BACK:
+    case N_BACK_IF:
+    case N_EXIT: return ISSUE + TAKEN;
+    default: return ISSUE;
+    }
+}
+
+struct estimated ir_estimate(const struct ir *ir)
+{
+    struct estimated e = {0, 0};
+    for (int i = 0; i < ir->count; i++) {
+        const struct node *n = &ir->nodes[i];
+        if (!n->appended)
+            e.before += insn_cost(&ir->insns[n->insn]) + (n->taken ? TAKEN : 0u);
+        if (!n->removed)
+            e.after += node_cost(ir, n);
+        if (n->op == N_BACK_IF && !n->removed)
+            break; /* what follows is not on the path */
+    }
+    return e;
+}

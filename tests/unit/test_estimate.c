@@ -1,0 +1,71 @@
+/* The estimate of what a fragment saves: nothing where nothing changed, something for each thing that is gone. */
+#include "optimizer/estimate.h"
+#include "tests/unit/unit.h"
+
+static struct insn insns[4];
+static struct node nodes[8];
+
+static struct ir path(const char *const *hex, int n)
+{
+    memset(nodes, 0, sizeof nodes);
+    for (int i = 0; i < n; i++) {
+        insns[i] = unit_decode(hex[i], 0x1000 + 16 * (uint64_t)i);
+        nodes[i] = (struct node){.op = N_INSN, .insn = i, .in = &insns[i]};
+    }
+    return (struct ir){.insns = insns, .insn_count = n, .nodes = nodes, .count = n, .cap = 8};
+}
+
+static void test_loop_as_it_was_saves_nothing(void **state)
+{
+    (void)state;
+    static const char *const hex[] = {"48 8b 07", "48 01 c8", "75 f4"}; /* mov rax, [rdi]; add rax, rcx; jne */
+    struct ir ir = path(hex, 3);
+    nodes[2].op = N_BACK_IF;
+    nodes[2].taken = true;
+    nodes[3] = (struct node){.op = N_EXIT, .insn = 2, .appended = true};
+    ir.count = 4;
+    struct estimated e = ir_estimate(&ir);
+    assert_int_equal(e.before, 5);
+    assert_int_equal(e.after, 5); /* the way out is not on the path */
+    nodes[0].removed = true; /* a load */
+    assert_int_equal(ir_estimate(&ir).after, 3);
+}
+
+static void test_inlined_call_saves(void **state)
+{
+    (void)state;
+    static const char *const hex[] = {"e8 00 01 00 00", "90", "c3"}; /* call; nop; ret */
+    struct ir ir = path(hex, 3);
+    nodes[0].op = N_PUSH_CONST;
+    nodes[0].taken = nodes[2].taken = true;
+    nodes[2].op = N_GUARD;
+    nodes[2].flags_dead = FL_STATUS;
+    struct estimated guarded = ir_estimate(&ir);
+    nodes[2].flags_dead = 0;
+    assert_true(ir_estimate(&ir).after > guarded.after);
+    nodes[2].op = N_ADD_SP;
+    struct estimated proven = ir_estimate(&ir);
+    assert_int_equal(guarded.before, proven.before);
+    assert_true(proven.before > guarded.after && guarded.after > proven.after);
+}
+
+static void test_lookup_costs(void **state)
+{
+    (void)state;
+    static const char *const hex[] = {"ff e0"}; /* jmp rax */
+    struct ir ir = path(hex, 1);
+    nodes[0].op = N_LOOKUP;
+    nodes[0].taken = true;
+    struct estimated e = ir_estimate(&ir);
+    assert_true(e.after > e.before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_loop_as_it_was_saves_nothing),
+        cmocka_unit_test(test_inlined_call_saves),
+        cmocka_unit_test(test_lookup_costs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
