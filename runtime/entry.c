@@ -8,6 +8,7 @@
 #include "runtime/dispatch.h"
 #include "runtime/dump.h"
 #include "runtime/housekeep.h"
+#include "runtime/interpose.h"
 #include "runtime/log.h"
 #include "runtime/policy.h"
 #include "runtime/slice.h"
@@ -93,6 +94,7 @@ __attribute__((constructor)) static void reheat_start(int argc, char **argv, cha
     char bad[OPTION_TEXT] = "";
     if (!gnu_get_libc_version)
         return; /* other C libraries call constructors without arguments */
+    interpose_syscall_init();
     options_default(&options);
     rc_t rc = options_parse(&options, env_find(envp, "REHEAT"), bad);
     const Elf64_auxv_t *auxv = auxv_of(envp);

@@ -6,15 +6,14 @@
 #include <asm/siginfo.h>
 #include <asm/signal.h>
 #include <linux/prctl.h>
+#include <linux/seccomp.h>
 #include <linux/time.h>
 
 #include "runtime/base/mem.h"
-#include "runtime/dispatch.h"
+#include "runtime/base/sys.h"
+#include "runtime/interpose.h"
 #include "runtime/signals.h"
 #include "runtime/slice.h"
-
-#define EXPORT __attribute__((visibility("default")))
-#define RTLD_NEXT_ ((void *)-1L)
 
 /* glibc's, as programs see it (bits/sigaction.h). */
 struct libc_sigaction {
@@ -27,8 +26,6 @@ struct libc_sigset {
     uint64_t bits[16];
 };
 
-extern void *dlsym(void *handle, const char *name) __attribute__((weak));
-
 static struct libc_sigaction theirs; /* what the program set for our signal */
 
 static void *next_find(void **cache, const char *name)
@@ -38,11 +35,21 @@ static void *next_find(void **cache, const char *name)
     return *cache;
 }
 
+void event_give_up(rc_t why)
+{
+    static void *next;
+    if (!slice_active() || !slice_give_up(why))
+        return;
+    int (*real)(int, const struct libc_sigaction *, struct libc_sigaction *) = next_find(&next, "sigaction");
+    if (real && theirs.handler)
+        (void)real(SLICE_SIGNAL, &theirs, NULL);
+}
+
 static int set_action(void **next, const char *name, int sig, const struct libc_sigaction *act,
                       struct libc_sigaction *old)
 {
-    if (sig == SLICE_SIGNAL && slice_active() && act && (uint64_t)(uintptr_t)act->handler > 1)
-        slice_stop(); /* the program wants it */
+    if (sig == SLICE_SIGNAL && act && (uint64_t)(uintptr_t)act->handler > 1)
+        event_give_up(RC_SIGNAL_WANTED);
     if (sig == SLICE_SIGNAL && slice_active()) {
         struct libc_sigaction before = theirs;
         if (act)
@@ -70,8 +77,8 @@ static int set_action(void **next, const char *name, int sig, const struct libc_
 
 static void *set_handler(void **next, const char *name, int sig, void *handler)
 {
-    if (sig == SLICE_SIGNAL && slice_active() && (uint64_t)(uintptr_t)handler > 1)
-        slice_stop();
+    if (sig == SLICE_SIGNAL && (uint64_t)(uintptr_t)handler > 1)
+        event_give_up(RC_SIGNAL_WANTED);
     if (sig == SLICE_SIGNAL && slice_active()) {
         void *before = theirs.handler;
         theirs.handler = handler;
@@ -117,21 +124,35 @@ static const struct libc_sigset *without_ours(const struct libc_sigset *set, str
  * reads back what it set. */
 static __thread bool theirs_blocked __attribute__((tls_model("initial-exec")));
 
-static int mask_set(void **next, const char *name, int how, const struct libc_sigset *set, struct libc_sigset *old)
+/* The kernel's part is done with `set`, but that ours is not blocked. */
+static void mask_note(int how, const uint64_t *set, uint64_t *old)
 {
     const uint64_t ours = 1ULL << (SLICE_SIGNAL - 1);
+    bool wanted = set && (*set & ours), blocked = theirs_blocked;
+    if (set)
+        theirs_blocked = how == SIG_SETMASK ? wanted : wanted ? how == SIG_BLOCK : blocked;
+    if (old) /* blocked by us in a handler, or wanted by the program */
+        *old = (*old & ~ours) | (blocked ? ours : 0);
+}
+
+void event_mask_set(int how, const uint64_t *set, uint64_t *old)
+{
+    uint64_t ours = 1ULL << (SLICE_SIGNAL - 1);
+    if (!slice_active())
+        return;
+    (void)sys_call6(__NR_rt_sigprocmask, SIG_UNBLOCK, (long)&ours, 0, sizeof ours, 0, 0);
+    mask_note(how, set, old);
+}
+
+static int mask_set(void **next, const char *name, int how, const struct libc_sigset *set, struct libc_sigset *old)
+{
     struct libc_sigset copy;
     int (*real)(int, const struct libc_sigset *, struct libc_sigset *) = next_find(next, name);
     if (!real)
         return 38;
-    bool wanted = set && (set->bits[0] & ours), blocked = theirs_blocked;
     int rc = real(how, how == SIG_UNBLOCK ? set : without_ours(set, &copy), old);
-    if (rc != 0 || !slice_active())
-        return rc;
-    if (set)
-        theirs_blocked = how == SIG_SETMASK ? wanted : wanted ? how == SIG_BLOCK : blocked;
-    if (old) /* blocked by us in a handler, or wanted by the program */
-        old->bits[0] = (old->bits[0] & ~ours) | (blocked ? ours : 0);
+    if (rc == 0 && slice_active())
+        mask_note(how, set ? set->bits : NULL, old ? old->bits : NULL);
     return rc;
 }
 
@@ -185,15 +206,14 @@ int signalfd(int fd, const struct libc_sigset *set, int flags)
     return real ? real(fd, without_ours(set, &copy), flags) : -1;
 }
 
-/* Programs that forbid themselves system calls forbid them to us: everything is published and stopped first. It is
- * variadic; what the caller did not pass is passed on unread. Not covered: seccomp(2) through syscall(3), which must stay
- * callable by threads without libc's thread block. */
+/* Programs that forbid themselves system calls forbid them to us: everything is withdrawn, published and stopped first.
+ * Variadic; what the caller did not pass is passed on unread. */
 EXPORT int prctl(int option, long a, long b, long c, long d);
 int prctl(int option, long a, long b, long c, long d)
 {
     static void *next;
-    if (option == PR_SET_SECCOMP && slice_active())
-        slice_stop();
+    if (option == PR_SET_SECCOMP && (a != SECCOMP_MODE_FILTER || b))
+        event_give_up(RC_SANDBOX);
     int (*real)(int, long, long, long, long) = next_find(&next, "prctl");
     return real ? real(option, a, b, c, d) : -1;
 }
@@ -203,8 +223,7 @@ EXPORT int dlclose(void *handle);
 int dlclose(void *handle)
 {
     static void *next;
-    if (slice_active())
-        (void)dispatch_text_changes(0, UINT64_MAX);
+    event_text(0, UINT64_MAX);
     int (*real)(void *) = next_find(&next, "dlclose");
     return real ? real(handle) : -1;
 }

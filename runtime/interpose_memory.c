@@ -8,16 +8,31 @@
 
 #include "runtime/base/sys.h"
 #include "runtime/dispatch.h"
+#include "runtime/interpose.h"
 #include "runtime/slice.h"
 
-#define EXPORT __attribute__((visibility("default")))
-#define RTLD_NEXT_ ((void *)-1L)
 #define NO_AGAIN 11 /* EAGAIN */
-
-extern void *dlsym(void *handle, const char *name) __attribute__((weak));
-extern int *__errno_location(void) __attribute__((weak));
+#define THRD_ERROR 2 /* <threads.h> */
 
 static bool several; /* threads may exist */
+
+void event_text(long addr, size_t len)
+{
+    if (slice_active())
+        (void)dispatch_text_changes((uint64_t)addr, (uint64_t)addr + len);
+}
+
+void event_shared(void)
+{
+    if (slice_active())
+        dispatch_no_longer_alone();
+}
+
+void event_thread(void)
+{
+    event_shared();
+    several = true;
+}
 
 static void *next_find(void **cache, const char *name)
 {
@@ -41,16 +56,16 @@ static long result(long rc)
 
 static void *map(void **next, const char *name, void *addr, size_t len, int prot, int flags, int fd, long offset)
 {
-    if (slice_active() && (flags & MAP_FIXED))
-        (void)dispatch_text_changes((uint64_t)(uintptr_t)addr, (uint64_t)(uintptr_t)addr + len);
+    if (flags & MAP_FIXED)
+        event_text((long)addr, len);
     bool shares = (flags & MAP_SHARED) && (prot & PROT_READ);
-    if (slice_active() && shares)
-        dispatch_no_longer_alone();
+    if (shares)
+        event_shared();
     void *(*real)(void *, size_t, int, int, int, long) = next_find(next, name);
     void *at = real ? real(addr, len, prot, flags, fd, offset)
                     : (void *)result(sys_call6(__NR_mmap, (long)addr, (long)len, prot, flags, fd, offset));
-    if (slice_active() && shares)
-        dispatch_no_longer_alone(); /* a slice may have come between */
+    if (shares)
+        event_shared(); /* a slice may have come between */
     return at;
 }
 
@@ -72,8 +87,7 @@ EXPORT int munmap(void *addr, size_t len);
 int munmap(void *addr, size_t len)
 {
     static void *next;
-    if (slice_active())
-        (void)dispatch_text_changes((uint64_t)(uintptr_t)addr, (uint64_t)(uintptr_t)addr + len);
+    event_text((long)addr, len);
     int (*real)(void *, size_t) = next_find(&next, "munmap");
     return real ? real(addr, len) : (int)result(sys_call3(__NR_munmap, addr, len, 0));
 }
@@ -82,8 +96,7 @@ EXPORT int mprotect(void *addr, size_t len, int prot);
 int mprotect(void *addr, size_t len, int prot)
 {
     static void *next;
-    if (slice_active())
-        (void)dispatch_text_changes((uint64_t)(uintptr_t)addr, (uint64_t)(uintptr_t)addr + len);
+    event_text((long)addr, len);
     int (*real)(void *, size_t, int) = next_find(&next, "mprotect");
     return real ? real(addr, len, prot) : (int)result(sys_call3(__NR_mprotect, addr, len, prot));
 }
@@ -92,24 +105,49 @@ EXPORT void *shmat(int id, const void *addr, int flags);
 void *shmat(int id, const void *addr, int flags)
 {
     static void *next;
-    if (slice_active())
-        dispatch_no_longer_alone();
+    event_shared();
     void *(*real)(int, const void *, int) = next_find(&next, "shmat");
     return real ? real(id, addr, flags) : (void *)result(sys_call3(__NR_shmat, id, addr, flags));
+}
+
+EXPORT void *mremap(void *old, size_t len, size_t new_len, int flags, void *fixed);
+void *mremap(void *old, size_t len, size_t new_len, int flags, void *fixed) /* variadic: what was not passed is passed on unread */
+{
+    static void *next;
+    event_text((long)old, len);
+    if (flags & MREMAP_FIXED)
+        event_text((long)fixed, new_len);
+    void *(*real)(void *, size_t, size_t, int, void *) = next_find(&next, "mremap");
+    return real ? real(old, len, new_len, flags, fixed)
+                : (void *)result(sys_call6(__NR_mremap, (long)old, (long)len, (long)new_len, flags, (long)fixed, 0));
+}
+
+/* No lock of an allocator is held here. */
+static void *next_of_threads(void **cache, const char *name)
+{
+    if (!*cache && dlsym)
+        *cache = dlsym(RTLD_NEXT_, name);
+    return *cache;
 }
 
 EXPORT int pthread_create(void *thread, const void *attributes, void *(*start)(void *), void *arg);
 int pthread_create(void *thread, const void *attributes, void *(*start)(void *), void *arg)
 {
     static void *next;
-    int (*real)(void *, const void *, void *(*)(void *), void *) = next_find(&next, "pthread_create");
-    if (!real && dlsym) /* no lock of an allocator is held here */
-        real = next = dlsym(RTLD_NEXT_, "pthread_create");
-    if (slice_active())
-        dispatch_no_longer_alone();
-    several = true;
+    int (*real)(void *, const void *, void *(*)(void *), void *) = next_of_threads(&next, "pthread_create");
+    event_thread();
     int error = real ? real(thread, attributes, start, arg) : NO_AGAIN;
-    if (slice_active())
-        dispatch_no_longer_alone(); /* a slice may have come between */
+    event_thread(); /* a slice may have come between */
+    return error;
+}
+
+EXPORT int thrd_create(void *thread, int (*start)(void *), void *arg);
+int thrd_create(void *thread, int (*start)(void *), void *arg)
+{
+    static void *next;
+    int (*real)(void *, int (*)(void *), void *) = next_of_threads(&next, "thrd_create");
+    event_thread();
+    int error = real ? real(thread, start, arg) : THRD_ERROR;
+    event_thread();
     return error;
 }

@@ -99,6 +99,27 @@ void slice_stop(void)
     (void)sys_signals_set(mask);
 }
 
+bool slice_give_up(rc_t why)
+{
+    const struct kernel_sigaction none = {0};
+    if (sl.pid && sl.pid != sys_getpid())
+        return false;
+    uint64_t mask = sys_signals_set(~0ULL);
+    prepare_once();
+    (void)dispatch_text_changes(0, UINT64_MAX);
+    give_up(why);
+    slice_stop();
+    (void)sys_call6(__NR_rt_sigaction, SLICE_SIGNAL, (long)&none, 0, 8, 0, 0);
+    (void)sys_signals_set(mask);
+    return true;
+}
+
+void slice_postpone(void)
+{
+    if (sl.active)
+        arm(OTHERS_NS);
+}
+
 /* The program's own state. False: the thread is in code of ours that it is only on its way through. */
 static bool state_of(const struct sigcontext *sc, struct cpu_state *c)
 {
@@ -174,7 +195,7 @@ static bool timer_make(void)
 }
 
 /* A forked child keeps the cache, but not the timer. */
-static void in_child(void)
+void slice_forked(void)
 {
     if (!sl.active || sl.pid == sys_getpid())
         return;
@@ -197,7 +218,7 @@ rc_t slice_start(void (*prepare)(void))
         return RC_NO_SAMPLING;
     }
     if (__register_atfork)
-        (void)__register_atfork(NULL, NULL, in_child, NULL);
+        (void)__register_atfork(NULL, NULL, slice_forked, NULL);
     sampler_expect_ticks(true);
     sl.active = true;
     arm(FIRST_NS);

@@ -23,6 +23,13 @@ bool slice_active(void);
 rc_t slice_start(void (*prepare)(void));
 /* No more slices, and no more system calls of ours: everything is published now. Native threads only. */
 void slice_stop(void);
+/* The same before the process ends, and all fragments are withdrawn, for nobody will see what they rely on end; the default action is set for SLICE_SIGNAL.
+ * False, and nothing is done, in a child that shares the memory of the process whose slices they are. */
+bool slice_give_up(rc_t why);
+/* The next slice does not come at once: something is about to happen that it must not come before. */
+void slice_postpone(void);
+/* In the child of a fork: it keeps the cache, but not the timer. */
+void slice_forked(void);
 void slice_begins(struct thread *t);
 bool slice_stops_at(struct thread *t, const struct block *b);
 void slice_ends(struct thread *t);

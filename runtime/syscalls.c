@@ -1,6 +1,7 @@
 #include "runtime/syscalls.h"
 
 #include <asm/mman.h>
+#include <asm/prctl.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
@@ -9,10 +10,7 @@
 #include "runtime/base/sys.h"
 #include "tracer/decode.h"
 
-#define ARCH_SET_FS 0x1002
-
-/* Reads a word of the program's memory that may not be there; the kernel does it for us. */
-static bool read_word(uint64_t at, uint64_t *word) /* NOLINT(readability-non-const-parameter): the kernel writes it */
+bool syscall_read_word(uint64_t at, uint64_t *word) /* NOLINT(readability-non-const-parameter): the kernel writes it */
 {
     struct {
         void *base;
@@ -21,28 +19,42 @@ static bool read_word(uint64_t at, uint64_t *word) /* NOLINT(readability-non-con
     return sys_call6(__NR_process_vm_readv, sys_getpid(), (long)&to, 1, (long)&from, 1, 0) == (long)sizeof *word;
 }
 
-static uint64_t clone3_flags(uint64_t args)
+static bool is_glibc(uint64_t tp)
 {
-    uint64_t flags;
-    return read_word(args, &flags) ? flags : CLONE_VM; /* unknown: a native child is always right */
+    uint64_t tcb, self;
+    return syscall_read_word(tp, &tcb) && syscall_read_word(tp + 16, &self) && tcb == tp && self == tp;
 }
 
 bool syscall_thread_pointer_is_glibc(const struct cpu_ctx *ctx)
 {
-    uint64_t tp = ctx->gpr[8], tcb, self; /* clone: r8; clone3: clone_args.tls */
-    if (ctx->gpr[R_RAX] == __NR_clone3 && !read_word(ctx->gpr[R_RDI] + 56, &tp))
+    uint64_t tp = ctx->gpr[8]; /* of clone */
+    if (ctx->gpr[R_RAX] == __NR_clone3 && !syscall_read_word(ctx->gpr[R_RDI] + offsetof(struct clone_args, tls), &tp))
         return false;
-    return read_word(tp, &tcb) && read_word(tp + 16, &self) && tcb == tp && self == tp;
+    return is_glibc(tp);
 }
 
-static uint64_t clone_flags(const struct cpu_ctx *ctx)
+bool syscall_thread_has_libc(void)
 {
-    switch (ctx->gpr[R_RAX]) {
-    case __NR_vfork: return CLONE_VM | CLONE_VFORK;
-    case __NR_clone: return ctx->gpr[R_RDI];
-    case __NR_clone3: return clone3_flags(ctx->gpr[R_RDI]);
-    default: return 0;
+    uint64_t tp;
+    if (sys_gettid() == sys_getpid())
+        return true;
+    return sys_call3(__NR_arch_prctl, ARCH_GET_FS, &tp, 0) == 0 && is_glibc(tp);
+}
+
+struct clone_ask syscall_clone_ask(uint64_t nr, uint64_t a, uint64_t b)
+{
+    struct clone_ask ask = {0};
+    switch (nr) {
+    case __NR_vfork: ask.flags = CLONE_VM | CLONE_VFORK; break;
+    case __NR_clone: ask = (struct clone_ask){a, b}; break;
+    case __NR_clone3: /* unknown: a native child is always right */
+        if (!syscall_read_word(a + offsetof(struct clone_args, flags), &ask.flags) ||
+            !syscall_read_word(a + offsetof(struct clone_args, stack), &ask.stack))
+            ask.flags = CLONE_VM;
+        break;
+    default: break;
     }
+    return ask;
 }
 
 /* pthread_create and the like: a thread record of ours can be found through the new thread pointer only if
@@ -61,7 +73,7 @@ enum syscall_action syscall_before(const struct cpu_ctx *ctx)
     case __NR_fork: return SYSCALL_FORK;
     case __NR_vfork:
     case __NR_clone:
-    case __NR_clone3: return clone_action(clone_flags(ctx));
+    case __NR_clone3: return clone_action(syscall_clone_ask(ctx->gpr[R_RAX], ctx->gpr[R_RDI], ctx->gpr[R_RSI]).flags);
     case __NR_exit: return SYSCALL_EXIT_THREAD;
     case __NR_exit_group: return SYSCALL_EXIT;
     case __NR_seccomp: return SYSCALL_SANDBOX;

@@ -20,6 +20,16 @@ enum syscall_action {
 /* Registers as they are before the instruction. */
 enum syscall_action syscall_before(const struct cpu_ctx *ctx);
 
+/* What system call `nr` with these first arguments, a fork, vfork, clone or clone3, asks for; clone3's is CLONE_VM where it cannot be read. */
+struct clone_ask {
+    uint64_t flags, stack;
+};
+struct clone_ask syscall_clone_ask(uint64_t nr, uint64_t a, uint64_t b);
+/* Reads a word of the program's memory that may not be there; the kernel does it for us. False: it is not there, or the
+ * kernel was forbidden to. */
+bool syscall_read_word(uint64_t at, uint64_t *word);
+/* The calling thread's pointer leads to a thread block of libc's, as far as that can be seen; the first thread's does. */
+bool syscall_thread_has_libc(void);
 /* The thread pointer given to a clone has the look of glibc's: struct pthread begins with two pointers to itself
  * (tcbhead_t: tcb, dtv, self). */
 bool syscall_thread_pointer_is_glibc(const struct cpu_ctx *ctx);
