@@ -61,7 +61,9 @@ TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'csmith: tests/e2e/csmith.sh -j $(JOBS) $(TEST_FULL) -n 50 -s 1' \
 	'fuzz: $(BUILD)/fuzz/fuzz --seed $(FUZZ_SEED) --seconds 20' \
 	'fuzz, wrong passes: $(BUILD)/fuzz/fuzz --selftest 5000' \
-	'fuzz, facts: $(BUILD)/fuzz/fuzz-wild --facts $(FUZZ_ELF)'
+	'fuzz, facts: $(BUILD)/fuzz/fuzz-wild --facts $(FUZZ_ELF)' \
+	'fuzz, faults: $(BUILD)/fuzz/fuzz-wild --seed $(FUZZ_SEED) --faults 400' \
+	'fuzz, wrong recipes: $(BUILD)/fuzz/fuzz-wild --faults-selftest 2000'
 FULL_PARTS = 'full size: scripts/bench.py --rounds 1 --systems native,reheat' \
 	'full size, sampled, all kept: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options control=sampled,trial=0' \
 	'full size, full, hot=50: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options control=full,hot=50' \
@@ -73,7 +75,9 @@ STRESS_PARTS = 'hooks: tests/hooks/run.sh' \
 	'kernels: tests/kernels/run.sh -j $(JOBS)' \
 	'more: tests/e2e/more.sh -j $(JOBS) -n 4 -r 3 $(TEST_SAMPLED) -c control=full' \
 	'faults: tests/e2e/faults.sh -j $(JOBS)' \
-	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c control=full,hot=1,bailout=0 -n 1000 -s 1000'
+	'csmith: tests/e2e/csmith.sh -j $(JOBS) -c control=full,hot=1,bailout=0 -n 1000 -s 1000' \
+	'faults: $(BUILD)/fuzz/fuzz-wild --seed $(FUZZ_SEED) --faults $(FAULT_FRAGMENTS)' \
+	'recorded traces: tests/fuzz/record.sh $(BUILD)/fuzz/fuzz-wild'
 
 .PHONY: all
 all: $(BUILD)/reheat $(BUILD)/libreheat.so $(BUILD)/reheat.1
@@ -87,6 +91,7 @@ help:
 	@echo "make test-full   test, then the programs at full size, then lint"
 	@echo "make stress      end-to-end tests at hot=1, with a 64 KiB cache, with link=0, all fragments kept; 1000 random programs"
 	@echo "make fuzz        random traces, optimized, against the CPU: FUZZ_SECONDS=n (60) or FUZZ_TRACES=n, FUZZ_SEED=n"
+	@echo "make fuzz-faults    fragments stopped at each instruction, each access faulting: FAULT_FRAGMENTS=n (10000), FUZZ_RECORD=file"
 	@echo "make fuzz-selftest  wrong passes on purpose: the fuzzer must notice each"
 	@echo "make fuzz-facts  the decoder's facts against the CPU, on instructions of FUZZ_ELF=files"
 	@echo "make fuzz-replay FUZZ_RECORD=file  traces recorded from real programs"
@@ -164,6 +169,7 @@ FUZZ_SECONDS = 60
 FUZZ_TRACES = 0
 FUZZ_SEED = 1
 FUZZ_RECORD =
+FAULT_FRAGMENTS = 10000
 FUZZ_ELF = /lib/x86_64-linux-gnu/libc.so.6 /usr/bin/python3 /usr/bin/perl
 FUZZERS = $(BUILD)/fuzz/fuzz $(BUILD)/fuzz/fuzz-wild
 FUZZ_OWN = $(basename $(wildcard tests/fuzz/*.c tests/fuzz/*.S))
@@ -184,15 +190,19 @@ $(BUILD)/fuzz/fuzz: $(FUZZ_OWN:%=$(BUILD)/fuzz/o/%.o) $(FUZZ_SRC:%=$(BUILD)/unit
 $(BUILD)/fuzz/fuzz-wild: $(FUZZ_OWN:%=$(BUILD)/fuzz/o/%.o) $(FUZZ_SRC:%=$(BUILD)/fuzz/o/%.o)
 	@echo "  CC   $@"; $(CC) $(FUZZ_FLAGS) -o $@ $^ -lZydis
 
-.PHONY: fuzz fuzz-selftest fuzz-facts fuzz-replay
+.PHONY: fuzz fuzz-selftest fuzz-facts fuzz-faults fuzz-replay
 fuzz: $(BUILD)/fuzz/fuzz
 	@$< --seed $(FUZZ_SEED) --traces $(FUZZ_TRACES) --seconds $(if $(filter 0,$(FUZZ_TRACES)),$(FUZZ_SECONDS),0)
 
-fuzz-selftest: $(BUILD)/fuzz/fuzz
+fuzz-selftest: $(FUZZERS)
 	@$< --selftest 5000
+	@$(BUILD)/fuzz/fuzz-wild --faults-selftest 2000
 
 fuzz-facts: $(BUILD)/fuzz/fuzz-wild
 	@$< --facts $(FUZZ_ELF)
+
+fuzz-faults: $(BUILD)/fuzz/fuzz-wild
+	@$< --seed $(FUZZ_SEED) --faults $(FAULT_FRAGMENTS) $(addprefix --replay ,$(FUZZ_RECORD))
 
 fuzz-replay: $(BUILD)/fuzz/fuzz-wild
 	@$< --seed $(FUZZ_SEED) --replay $(or $(FUZZ_RECORD),$(error FUZZ_RECORD=file is missing))
@@ -204,7 +214,7 @@ test: all $(UNIT_TESTS) $(FUZZERS) | $(DEPS_TEST)
 test-full: all $(UNIT_TESTS) $(FUZZERS) | $(DEPS_TEST) $(DEPS_LINT)
 	@$(RUN_PARTS) $(TEST_PARTS) $(FULL_PARTS)
 
-stress: all | $(DEPS_TEST)
+stress: all $(FUZZERS) | $(DEPS_TEST)
 	@$(RUN_PARTS) $(STRESS_PARTS)
 
 .PHONY: bench

@@ -39,6 +39,14 @@ struct code_region *code_region_find(uint64_t address)
     return NULL;
 }
 
+rc_t code_region_add(const struct code_region *r)
+{
+    if (region_count == MAX_REGIONS)
+        return RC_NO_MEMORY;
+    regions[region_count++] = *r;
+    return RC_OK;
+}
+
 static bool region_serves(const struct code_region *r, uint64_t pc)
 {
     uint64_t low = r->start < pc ? r->start : pc, high = r->end > pc ? r->end : pc;

@@ -37,6 +37,8 @@ struct code_region {
 void code_set_sizes(size_t blocks, size_t fragments);
 /* The region within reach of `pc`, mapped at the first call. RC_NO_MEMORY. */
 rc_t code_region_near(struct app_pc pc, struct code_region **region);
+/* For tests: a region that the caller has mapped and filled in. RC_NO_MEMORY. */
+rc_t code_region_add(const struct code_region *r);
 int code_region_count(void);
 struct code_region *code_region_get(int i);
 struct code_region *code_region_find(uint64_t address);

@@ -7,7 +7,7 @@
 #define MAX_LAPS 100000
 
 /* A jump there faults at the jump; a fragment has left it behind when that is noticed. */
-static bool is_canonical(uint64_t pc)
+bool compare_is_canonical(uint64_t pc)
 {
     return (uint64_t)((int64_t)(pc << 16) >> 16) == pc;
 }
@@ -19,9 +19,9 @@ static struct left finish(const struct subject *sub, struct way way, struct comp
     struct left l = way.stop ? subject_run_until(sub, s, way.stop) : subject_run(sub, s, way.entry);
     if (l.kind == LEFT_STEP) { /* the program's own code goes on from there */
         c->stopped_at = l.pc;
-        if (!subject_recover(sub, s, l.pc, &c->first_exit))
+        if (!subject_recover(s, l.pc, &c->first_exit))
             return l;
-        if (!is_canonical(c->first_exit))
+        if (!compare_is_canonical(c->first_exit))
             return (struct left){.kind = LEFT_LOOKUP, .target = c->first_exit};
         return world_run(s, c->first_exit);
     }
@@ -31,7 +31,7 @@ static struct left finish(const struct subject *sub, struct way way, struct comp
             c->first_exit = l.target;
         if (l.target - WORLD_PADS < WORLD_PAD_COUNT * WORLD_PAD_STRIDE)
             return world_run(s, l.target);
-        if (!is_canonical(l.target))
+        if (!compare_is_canonical(l.target))
             return l;
         if (l.target == sub->ir.tag.v && !way.native_laps && laps < MAX_LAPS)
             l = subject_run(sub, s, ENTER_DIRECT);
@@ -92,6 +92,30 @@ static const char *compare_states(const struct comparison *c)
     return NULL;
 }
 
+enum verdict compare_ends(const struct subject *sub, struct comparison *c)
+{
+    c->what = NULL;
+    if (c->by_abi && c->first_exit - WORLD_PADS >= WORLD_PAD_COUNT * WORLD_PAD_STRIDE)
+        return V_SKIPPED; /* the program may look at what is not kept */
+    if (c->subject.kind == LEFT_LOOKUP && c->native.kind == LEFT_FAULT && !compare_is_canonical(c->subject.target))
+        return V_SKIPPED;
+    if (c->subject.kind != c->native.kind)
+        c->what = c->subject.kind == LEFT_FAULT  ? "a fault where there was none"
+                  : c->subject.kind == LEFT_HANG ? "does not end"
+                  : c->native.kind == LEFT_FAULT ? "a fault is lost"
+                                                 : "leaves to nowhere";
+    else if ((c->native.kind == LEFT_PAD && c->native.id != c->subject.id) ||
+             (c->native.kind == LEFT_STRAY && c->native.target != c->subject.target))
+        c->what = "exit";
+    else if (c->native.kind == LEFT_FAULT)
+        c->what = compare_fault(sub, c);
+    else
+        c->what = compare_states(c);
+    if (!c->what)
+        c->what = compare_memory(c);
+    return c->what ? V_DIFFERENT : V_SAME;
+}
+
 enum verdict compare_run(const struct subject *sub, const struct state *s, const struct memory *m,
                          struct way way, struct comparison *c)
 {
@@ -109,27 +133,9 @@ enum verdict compare_run(const struct subject *sub, const struct state *s, const
     c->subject = finish(sub, way, c);
     world_memory_get(&c->subject_memory);
     if (c->subject.kind == LEFT_FAULT &&
-        !subject_recover(sub, &c->subject_state, c->subject.pc, &c->recovered_pc))
+        !subject_recover(&c->subject_state, c->subject.pc, &c->recovered_pc))
         c->recovered_pc = 0;
-    if (c->by_abi && c->first_exit - WORLD_PADS >= WORLD_PAD_COUNT * WORLD_PAD_STRIDE)
-        return V_SKIPPED; /* the program may look at what is not kept */
-    if (c->subject.kind == LEFT_LOOKUP && c->native.kind == LEFT_FAULT && !is_canonical(c->subject.target))
-        return V_SKIPPED;
-    if (c->subject.kind != c->native.kind)
-        c->what = c->subject.kind == LEFT_FAULT  ? "a fault where there was none"
-                  : c->subject.kind == LEFT_HANG ? "does not end"
-                  : c->native.kind == LEFT_FAULT ? "a fault is lost"
-                                                 : "leaves to nowhere";
-    else if ((c->native.kind == LEFT_PAD && c->native.id != c->subject.id) ||
-             (c->native.kind == LEFT_STRAY && c->native.target != c->subject.target))
-        c->what = "exit";
-    else if (c->native.kind == LEFT_FAULT)
-        c->what = compare_fault(sub, c);
-    else
-        c->what = compare_states(c);
-    if (!c->what)
-        c->what = compare_memory(c);
-    return c->what ? V_DIFFERENT : V_SAME;
+    return compare_ends(sub, c);
 }
 
 bool compare_is_steady(const struct subject *sub, const struct state *s, const struct memory *m)

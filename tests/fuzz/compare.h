@@ -27,6 +27,10 @@ struct comparison {
 
 enum verdict compare_run(const struct subject *sub, const struct state *s, const struct memory *m,
                          struct way way, struct comparison *c);
+/* Of two runs that have ended as c says; c->what is the difference. */
+enum verdict compare_ends(const struct subject *sub, struct comparison *c);
+/* A jump to another address faults at the jump. */
+bool compare_is_canonical(uint64_t pc);
 /* The native run gives the same twice: nothing in it asks for the time or the like. */
 bool compare_is_steady(const struct subject *sub, const struct state *s, const struct memory *m);
 /* All differences, to stderr. */

@@ -1,6 +1,7 @@
 /* The fuzzer: random programs, their traces optimized, both run on random states, the ends compared.
  *
  *   fuzz [--seed N] [--traces N] [--seconds N] [--states N] [--broken NAME] [--selftest N] [--replay FILE]
+ *   fuzz --faults N [--states N] [--replay FILE]     N fragments, see walk.h; --faults-selftest N
  *   fuzz --facts [ELF FILE]...
  *
  * Program i of a run has seed N + i, so one that fails is reproduced alone. Exits 1 after the first mismatch, which is
@@ -13,14 +14,15 @@
 #include "tests/fuzz/breaks.h"
 #include "tests/fuzz/compare.h"
 #include "tests/fuzz/facts.h"
+#include "tests/fuzz/faults.h"
 #include "tests/fuzz/gen.h"
 #include "tests/fuzz/replay.h"
 #include "tests/fuzz/report.h"
 #include "tests/fuzz/shrink.h"
 
 static struct settings {
-    uint64_t seed, traces, seconds;
-    unsigned states, selftest;
+    uint64_t seed, traces, seconds, faults;
+    unsigned states, selftest, faults_selftest;
     const char *broken, *replay;
 } set = {.seed = 1, .states = 8};
 
@@ -219,6 +221,10 @@ static void read_arguments(int argc, char **argv)
             set.broken = value;
         else if (strcmp(name, "--replay") == 0)
             set.replay = value;
+        else if (strcmp(name, "--faults") == 0)
+            set.faults = number(value);
+        else if (strcmp(name, "--faults-selftest") == 0)
+            set.faults_selftest = (unsigned)number(value);
         else if (strcmp(name, "--selftest") == 0)
             set.selftest = (unsigned)number(value);
         else {
@@ -236,6 +242,10 @@ int main(int argc, char **argv)
     }
     read_arguments(argc, argv);
     world_init();
+    if (set.faults_selftest)
+        return faults_selftest(set.seed, set.faults_selftest);
+    if (set.faults)
+        return faults_campaign(&(struct faults_settings){set.seed, set.faults, set.states, set.replay});
     if (set.replay)
         return replay();
     if (set.selftest)

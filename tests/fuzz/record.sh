@@ -12,7 +12,7 @@ unset REHEAT LD_PRELOAD
 
 # check NAME "SETTING..." LEAST COMMAND...: at least LEAST traces, none of which differs when it is replayed.
 check() {
-    local name=$1 least=$3 setting options=() result records
+    local name=$1 least=$3 setting options=() result faults records
     read -r -a settings <<<"$2"
     shift 3
     for setting in "${settings[@]}"; do
@@ -22,12 +22,13 @@ check() {
     "$reheat" run "${options[@]}" -o "record=$work/record" -- "$@" >"$work/out" 2>"$work/err"
     result=$("$fuzz" --seed "${SEED:-1}" --replay "$work/record" 2>"$work/why")
     records=$(sed -n 's/.* records=\([0-9]*\) .*/\1/p' <<<"$result")
-    if [[ ${records:-0} -ge $least && $result == *" mismatches=0 "* ]]; then
+    faults=$("$fuzz" --seed "${SEED:-1}" --faults 1000 --replay "$work/record" 2>>"$work/why")
+    if [[ ${records:-0} -ge $least && $result == *" mismatches=0 "* && $faults == *" mismatches=0 "* ]]; then
         passed=$((passed + 1))
-        echo "ok - $name, ${settings[*]}: $result"
+        echo "ok - $name, ${settings[*]}: $result; $faults"
     else
         failed=$((failed + 1))
-        echo "not ok - $name, ${settings[*]}: $result; requirement: $least records or more, no mismatch"
+        echo "not ok - $name, ${settings[*]}: $result; $faults; requirement: $least records or more, no mismatch"
         cat "$work/err" "$work/why" | head -n 60 | sed 's/^/#   /'
     fi
 }

@@ -26,6 +26,7 @@ static uint64_t pages[MAX_PAGES]; /* mapped for this trace */
 static int page_count;
 static uint64_t data_pages[WORLD_EXTRA];
 static int data_count;
+static uint64_t records, skipped; /* of the file, so far */
 
 static int by_value(const void *a, const void *b)
 {
@@ -271,7 +272,7 @@ static int depth_of(const struct left *l)
 
 /* The program went to where no text is although the fragment knew its returns: another pointer of the state has met a return
  * slot, which the optimizer takes not to happen. */
-static bool slot_was_hit(const struct comparison *c, const struct subject *sub)
+bool replay_slot_was_hit(const struct comparison *c, const struct subject *sub)
 {
     if (c->native.kind != LEFT_STRAY || !sub->ir.changes[PASS_calls])
         return false;
@@ -288,8 +289,38 @@ static void report(const struct comparison *c, const struct subject *sub, uint64
     compare_print(c);
 }
 
-static void replay_trace(struct rng *r, unsigned states, struct replay_counts *counts)
+void replay_deep_state(struct rng *r, unsigned tries, struct state *s, struct memory *m)
 {
+    static struct state best, end;
+    static struct memory best_memory;
+    int deepest = -1;
+    for (unsigned i = 0; i < tries; i++) {
+        *s = best;
+        if (deepest < 0 || i % 8 == 0) {
+            new_state(r, s, m);
+        } else {
+            world_memory_copy(m, &best_memory);
+            change_state(r, s, m);
+        }
+        end = *s;
+        world_memory_set(m);
+        struct left l = world_run(&end, built.trace.head.v);
+        int depth = l.kind == LEFT_HANG || world_was_slow() ? -1 : depth_of(&l);
+        if (depth < deepest || (depth < 0 && deepest >= 0))
+            continue;
+        deepest = depth;
+        best = *s;
+        world_memory_copy(&best_memory, m);
+    }
+    *s = best;
+    world_memory_copy(m, &best_memory);
+}
+
+static unsigned states_each;
+
+static void replay_trace(const struct built *b, struct rng *r, void *arg)
+{
+    struct replay_counts *counts = arg;
     static struct comparison c;
     static struct state best, s;
     static struct memory best_memory, m;
@@ -297,12 +328,12 @@ static void replay_trace(struct rng *r, unsigned states, struct replay_counts *c
     struct knobs k = knobs_choose(r);
     k.place = PLACE_REPLAY;
     k.abi = false;
-    if (subject_make(&built, &k, &sub) != RC_OK) {
+    if (subject_make(b, &k, &sub) != RC_OK) {
         counts->declined++;
         return;
     }
     int deepest = -1;
-    for (unsigned i = 0; i < states; i++) {
+    for (unsigned i = 0; i < states_each; i++) {
         if (deepest < 0 || i % 8 == 0) {
             new_state(r, &s, &m);
         } else {
@@ -315,11 +346,11 @@ static void replay_trace(struct rng *r, unsigned states, struct replay_counts *c
         enum verdict v = compare_run(&sub, &s, &m, way, &c);
         counts->runs++;
         counts->faults += c.native.kind == LEFT_FAULT;
-        if (v == V_DIFFERENT && slot_was_hit(&c, &sub)) {
+        if (v == V_DIFFERENT && replay_slot_was_hit(&c, &sub)) {
             counts->slots++;
         } else if (v == V_DIFFERENT && compare_is_steady(&sub, &s, &m)) {
             counts->mismatches++;
-            report(&c, &sub, counts->records);
+            report(&c, &sub, records);
             return;
         }
         int depth = depth_of(&c.native);
@@ -348,7 +379,7 @@ static bool read_record(FILE *in, struct record_header *h, struct record_step *s
            fread(insns, sizeof insns[0], h->insns, in) == h->insns;
 }
 
-bool replay_file(const char *path, uint64_t seed, unsigned states, struct replay_counts *counts)
+bool replay_each(const char *path, uint64_t seed, replay_fn *fn, void *arg)
 {
     static struct record_step steps[TRACE_MAX_BLOCKS];
     struct record_header h;
@@ -358,18 +389,28 @@ bool replay_file(const char *path, uint64_t seed, unsigned states, struct replay
         perror(path);
         return false;
     }
-    *counts = (struct replay_counts){0};
+    records = skipped = 0;
     while (read_record(in, &h, steps, &usable)) {
-        struct rng r = {seed + counts->records};
-        counts->records++;
+        struct rng r = {seed + records};
+        records++;
         for (uint32_t i = 0; usable && i < h.insns; i++)
             usable = insns[i].len && insns[i].len <= 15;
         if (usable && find_modules(&h) && place_text(&h) && make_trace(&h, steps) && place_data())
-            replay_trace(&r, states, counts);
+            fn(&built, &r, arg);
         else
-            counts->skipped++;
+            skipped++;
         pages_free();
     }
     fclose(in);
-    return counts->records > 0;
+    return records > 0;
+}
+
+bool replay_file(const char *path, uint64_t seed, unsigned states, struct replay_counts *counts)
+{
+    *counts = (struct replay_counts){0};
+    states_each = states;
+    bool good = replay_each(path, seed, replay_trace, counts);
+    counts->records = records;
+    counts->skipped = skipped;
+    return good;
 }

@@ -30,4 +30,13 @@ struct replay_counts {
 /* Runs each record `states` times. Prints the first mismatch of each trace. False when the file is no such file. */
 bool replay_file(const char *path, uint64_t seed, unsigned states, struct replay_counts *counts);
 
+/* Calls fn for each record that can be replayed, with its text and its data in place. False when the file is no such
+ * file. */
+typedef void replay_fn(const struct built *b, struct rng *r, void *arg);
+bool replay_each(const char *path, uint64_t seed, replay_fn *fn, void *arg);
+/* Within fn: of `tries` states, the one that goes farthest on the path natively. */
+void replay_deep_state(struct rng *r, unsigned tries, struct state *s, struct memory *m);
+/* Within fn: the difference is one that the optimizer takes not to happen, a return slot written through a pointer. */
+bool replay_slot_was_hit(const struct comparison *c, const struct subject *sub);
+
 #endif

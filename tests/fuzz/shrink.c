@@ -10,17 +10,17 @@ bool case_fails(const struct case_under_test *t, struct built *b, struct subject
 }
 
 static struct case_under_test smaller;
-static struct built built;
-static struct comparison comparison;
-
+static shrink_fails_fn *fails;
 static const char *what; /* the difference it began with: another would be another mistake */
 
 #define MAX_STOPS 120
 
 static bool fails_as_it_is(void)
 {
-    struct subject sub;
-    return case_fails(&smaller, &built, &sub, &comparison) && (!what || comparison.what == what);
+    const char *now = NULL;
+    bool failed = fails(&smaller, &now) && (!what || now == what);
+    what = failed ? now : what;
+    return failed;
 }
 
 /* Where it is stopped depends on the size of the fragment: any stop will do. */
@@ -64,14 +64,29 @@ static void simplify_state(struct case_under_test *t)
         *t = smaller;
 }
 
+static bool ends_differ(const struct case_under_test *t, const char **difference)
+{
+    static struct built built;
+    static struct comparison comparison;
+    struct subject sub;
+    bool failed = case_fails(t, &built, &sub, &comparison);
+    *difference = comparison.what;
+    return failed;
+}
+
 void shrink(struct case_under_test *t)
 {
+    shrink_by(t, ends_differ);
+}
+
+void shrink_by(struct case_under_test *t, shrink_fails_fn *fn)
+{
     bool changed = true;
+    fails = fn;
     what = NULL;
     smaller = *t;
     if (!still_fails())
         return;
-    what = comparison.what;
     for (int round = 0; changed && round < 10; round++) {
         changed = false;
         for (int n = t->program.count / 2; n; n /= 2)

@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+#include "fragcache/recover.h"
 #include "optimizer/passes.h"
 #include "tests/fuzz/breaks.h"
+#include "tests/fuzz/breaks_recipe.h"
 
 #define MAX_NODES 4096
 
@@ -66,7 +68,8 @@ static void set_knobs(const struct knobs *k, struct ir *ir)
 
 rc_t subject_make(const struct built *b, const struct knobs *k, struct subject *s)
 {
-    const struct code_region *r = &world_region[k->place];
+    struct code_region region = world_region[k->place], *r = &region;
+    region.native_exits = k->native_exits;
     s->ir = (struct ir){.nodes = nodes, .cap = MAX_NODES};
     set_knobs(k, &s->ir);
     s->abi = k->abi;
@@ -79,6 +82,10 @@ rc_t subject_make(const struct built *b, const struct knobs *k, struct subject *
     TRY(lower(&s->ir, s->at, r, EXIT_FIRST, world_lookup, &s->out));
     if (k->broken)
         break_recipes(&s->out, k->broken, k->roll);
+    if (k->broken_recipe && !break_recipe(&s->out, k->broken_recipe, k->roll))
+        return RC_END_OF_TRACE;
+    recover_forget();
+    TRY(recover_add(s->at, s->out.len, recipes, s->out.recipe_count));
     memcpy(world_writable(s->at.v), bytes, s->out.len);
     return RC_OK;
 }
@@ -94,71 +101,94 @@ void subject_link(const struct subject *s, bool linked)
     }
 }
 
-struct left subject_run(const struct subject *sub, struct state *s, enum entry_way way)
+void subject_enter(const struct subject *sub, enum entry_way way, struct state *out, const struct state *s,
+                   uint64_t *pc)
 {
-    uint64_t entry = sub->at.v + sub->out.entry;
-    if (way == ENTER_LOOKUP) {
-        world_slots->spill0 = s->gpr[R_RCX];
-        world_slots->spill1 = s->gpr[R_RDX];
-        s->gpr[R_RDX] = sub->ir.tag.v;
-        entry = sub->at.v + sub->out.lookup_entry;
-    }
-    struct left l = world_run(s, entry);
+    *out = *s;
+    *pc = sub->at.v + (way == ENTER_LOOKUP ? sub->out.lookup_entry : sub->out.entry);
+    if (way == ENTER_DIRECT)
+        return;
+    world_slots->spill0 = s->gpr[R_RCX];
+    world_slots->spill1 = s->gpr[R_RDX];
+    out->gpr[R_RDX] = sub->ir.tag.v;
+}
+
+static struct left with_target(const struct subject *sub, struct left l)
+{
     if (l.kind == LEFT_EXIT)
         l.target = l.id < (uint32_t)sub->out.exit_count ? sub->out.exits[l.id].target : 0;
     return l;
 }
 
-struct starts {
+struct left subject_run(const struct subject *sub, struct state *s, enum entry_way way)
+{
+    struct state from = *s;
+    uint64_t entry;
+    subject_enter(sub, way, s, &from, &entry);
+    return with_target(sub, world_run(s, entry));
+}
+
+static int insn_count;
+
+static bool add_insn(const struct subject *sub, struct subject_insn *out, uint32_t at, uint32_t end)
+{
+    struct insn in;
+    decode_made(sub->out.bytes + at, end - at, app_pc(sub->at.v + at), &in);
+    bool in_memory = in.mem_read || in.mem_write || in.stores || in.mem_implied || in.sp != SP_SAME ||
+                     in.kind != IK_PLAIN;
+    out[insn_count++] = (struct subject_insn){at, in.len, in_memory};
+    return in.kind != IK_JMP && in.kind != IK_JMP_IND;
+}
+
+struct finding {
     const struct subject *sub;
-    uint32_t at[MAX_NODES * 4]; /* offsets of the fragment's instructions */
-    int count;
+    struct subject_insn *out;
 };
 
-static void find_starts(void *arg)
+static void find_insns(void *arg)
 {
-    struct starts *f = arg;
+    const struct finding *f = arg;
     const struct lowered *out = &f->sub->out;
     uint32_t end = out->exit_count ? out->exits[0].stub : out->body_end;
-    f->count = 0;
-    for (uint32_t at = out->entry; at < end && f->count < MAX_NODES * 4;) {
-        struct insn in;
-        f->at[f->count++] = at;
-        decode_made(out->bytes + at, end - at, app_pc(f->sub->at.v + at), &in);
-        at += in.len;
-    }
+    insn_count = 0;
+    for (uint32_t at = out->lookup_entry; at < end && insn_count < SUBJECT_MAX_INSNS; at += f->out[insn_count - 1].len)
+        add_insn(f->sub, f->out, at, end);
+    for (int i = 0; i < out->exit_count; i++) /* up to their jumps: data may follow */
+        for (uint32_t at = out->exits[i].stub; insn_count < SUBJECT_MAX_INSNS; at += f->out[insn_count - 1].len)
+            if (!add_insn(f->sub, f->out, at, out->len))
+                break;
+}
+
+int subject_insns(const struct subject *sub, struct subject_insn *out)
+{
+    struct finding f = {sub, out};
+    return decode_gate(find_insns, &f) == RC_OK ? insn_count : 0;
 }
 
 struct left subject_run_until(const struct subject *sub, struct state *s, unsigned roll)
 {
-    static struct starts f;
+    static struct subject_insn insns[SUBJECT_MAX_INSNS];
     uint64_t entry = sub->at.v + sub->out.entry;
-    f.sub = sub;
-    if (decode_gate(find_starts, &f) != RC_OK || !f.count)
+    int n = subject_insns(sub, insns), first = 0, last = n;
+    while (first < n && insns[first].at < sub->out.entry)
+        first++;
+    while (sub->out.exit_count && last > first && insns[last - 1].at >= sub->out.exits[0].stub)
+        last--;
+    if (first == last)
         return subject_run(sub, s, ENTER_DIRECT);
-    struct left l = world_run_until(s, entry, sub->at.v + f.at[roll % (unsigned)f.count]);
-    if (l.kind == LEFT_EXIT)
-        l.target = l.id < (uint32_t)sub->out.exit_count ? sub->out.exits[l.id].target : 0;
-    return l;
+    unsigned k = roll % (unsigned)(last - first);
+    return with_target(sub, world_run_until(s, entry, sub->at.v + insns[first + (int)k].at));
 }
 
-/* As fragcache/recover.c does it for the fragments of the cache. */
-bool subject_recover(const struct subject *sub, struct state *s, uint64_t cache, uint64_t *pc)
+bool subject_recover(struct state *s, uint64_t cache, uint64_t *pc)
 {
-    const struct recipe *r = NULL;
-    uint64_t at = cache - sub->at.v;
-    for (int i = 0; at < sub->out.len && i < sub->out.recipe_count && sub->out.recipes[i].at <= at; i++)
-        r = &sub->out.recipes[i];
-    if (!r)
+    struct cpu_state c = {.rflags = s->rflags, .pc = cache};
+    memcpy(c.gpr, s->gpr, sizeof c.gpr);
+    if (!fc_recover(&c, world_slots))
         return false;
-    *pc = r->from == PC_RDX ? s->gpr[R_RDX] : r->from == PC_SLOT ? world_slots->target : r->pc;
-    if (r->first != R_NONE)
-        s->gpr[r->first] = world_slots->spill0;
-    if (r->second != R_NONE)
-        s->gpr[r->second] = world_slots->spill1;
-    if (r->stacked != R_NONE && s->gpr[R_RSP] - WORLD_DATA <= 8192 - 8)
-        memcpy(&s->gpr[r->stacked], (const void *)(uintptr_t)s->gpr[R_RSP], 8);
-    s->gpr[R_RSP] += r->rsp_add;
+    memcpy(s->gpr, c.gpr, sizeof c.gpr);
+    s->rflags = c.rflags;
+    *pc = c.pc;
     return true;
 }
 

@@ -16,6 +16,8 @@ struct knobs {
     bool abi;      /* flags, r10 and r11 are dead where an indirect branch leads to */
     uint32_t roll; /* where a wrong pass errs */
     const char *broken; /* a wrong pass, of breaks.h; NULL: none */
+    const char *broken_recipe; /* a wrong recipe, of breaks_recipe.h; NULL: none */
+    bool native_exits; /* exits jump to the program's own code */
 };
 
 struct subject {
@@ -36,13 +38,25 @@ rc_t subject_make(const struct built *b, const struct knobs *k, struct subject *
 void subject_link(const struct subject *s, bool linked);
 
 enum entry_way { ENTER_DIRECT, ENTER_LOOKUP };
+/* What there is at an entry of the fragment, *pc, when the program is in state s. */
+void subject_enter(const struct subject *sub, enum entry_way way, struct state *out, const struct state *s,
+                   uint64_t *pc);
 /* Enters the fragment with s. Where it leaves is in left: LEFT_EXIT and LEFT_LOOKUP have a target. */
 struct left subject_run(const struct subject *sub, struct state *s, enum entry_way way);
 /* The same, stopped in front of one of its instructions, if it gets there; `roll` says which. */
 struct left subject_run_until(const struct subject *sub, struct state *s, unsigned roll);
+/* Where the fragment's instructions begin, with its lookup entry, misses and stubs. */
+struct subject_insn {
+    uint32_t at; /* offset */
+    uint8_t len;
+    bool in_memory; /* reads or writes it */
+};
+#define SUBJECT_MAX_INSNS (1 << 15)
+/* Into out, SUBJECT_MAX_INSNS; returns how many. */
+int subject_insns(const struct subject *sub, struct subject_insn *out);
 /* Makes s, as it was when the fragment was stopped or faulted at a cache pc, the program's state; *pc is where the program
  * is then. False: the fragment does not know. */
-bool subject_recover(const struct subject *sub, struct state *s, uint64_t cache, uint64_t *pc);
+bool subject_recover(struct state *s, uint64_t cache, uint64_t *pc);
 /* Registers that the optimizer calls dead at an app pc: code may borrow them, and a fault shows that. */
 unsigned subject_dead(const struct subject *sub, uint64_t pc);
 

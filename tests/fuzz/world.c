@@ -15,10 +15,10 @@
 
 #define TABLE      0x70000000ULL
 #define PAD_ID     0x40000000u
-#define FAULT_ID   0x50000000u
-#define HANG_ID    0x50000001u
 #define TICK_US    4000
 #define HANG_TICKS 16
+#define FLAG_TF    0x100u
+#define OWN_PAGES  4
 
 void fuzz_enter(struct state *s, uint64_t pc);
 void fuzz_leave(void);
@@ -35,6 +35,11 @@ static uint64_t extra[WORLD_EXTRA]; /* addresses */
 static uint64_t runs, runs_at_tick;
 static unsigned ticks;   /* of the run that goes on */
 static uint64_t stop_at; /* where an int3 of ours lies; 0: nowhere */
+static bool caught;      /* by a handler: `left` says what */
+static bool (*is_stop)(uint64_t pc);
+static bool (*on_step)(uint64_t pc, const struct state *s);
+static uint64_t last_step; /* pc */
+static uint32_t denied; /* pages */
 static size_t xsave_end;
 static bool avx2, avx512;
 
@@ -82,6 +87,42 @@ static bool is_generated(uint64_t pc)
            (pc >= WORLD_FAR && pc < WORLD_REPLAY + WORLD_REPLAY_BYTES);
 }
 
+static void leave_caught(ucontext_t *uc, struct left l)
+{
+    left = l;
+    caught = true;
+    uc->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)FLAG_TF;
+    uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)&fuzz_leave;
+}
+
+/* pushfq, which shows the trap flag. */
+static bool pushes_flags(uint64_t pc)
+{
+    const uint8_t *p = (const uint8_t *)(uintptr_t)pc;
+    while (*p == 0x66 || (*p & 0xf0) == 0x40)
+        p++;
+    return *p == 0x9c;
+}
+
+/* The trap flag is set: tells on_step about each instruction of generated code, until it has seen enough. */
+static void stepped(greg_t *g)
+{
+    static const uint8_t greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                                        REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+    static struct state s;
+    uint64_t pc = (uint64_t)g[REG_RIP];
+    if (is_generated(last_step) && pushes_flags(last_step)) /* it has run: it is there */
+        ((uint8_t *)(uintptr_t)g[REG_RSP])[1] &= (uint8_t)~(FLAG_TF >> 8);
+    last_step = pc;
+    for (unsigned i = 0; i < 16; i++)
+        s.gpr[i] = (uint64_t)g[greg_of[i]];
+    s.rflags = (uint64_t)g[REG_EFL] & ~(uint64_t)FLAG_TF;
+    if (is_generated(pc) && on_step(pc, &s))
+        g[REG_EFL] |= FLAG_TF; /* popfq clears it */
+    else if (is_generated(pc) || pc == (uint64_t)(uintptr_t)&fuzz_leave)
+        g[REG_EFL] &= ~(greg_t)FLAG_TF;
+}
+
 /* Sends the interrupted code to fuzz_leave, with its registers as they are. */
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
@@ -91,17 +132,20 @@ static void on_fault(int sig, siginfo_t *info, void *context)
         signal(sig, SIG_DFL);
         return;
     }
+    if (sig == SIGTRAP && info->si_code == TRAP_TRACE && on_step) {
+        stepped(uc->uc_mcontext.gregs);
+        return;
+    }
     uint64_t address = (uint64_t)(uintptr_t)info->si_addr;
-    left = (struct left){LEFT_FAULT, 0, sig, pc, address, 0};
+    struct left l = {LEFT_FAULT, 0, sig, pc, address, 0};
     if (sig == SIGTRAP || (sig == SIGSEGV && (uc->uc_mcontext.gregs[REG_ERR] &
                                               16))) { /* int3 between the instructions; or a fetch */
-        left.kind = LEFT_STRAY;
-        left.target = sig == SIGTRAP ? pc - 1 : pc;
+        l.kind = LEFT_STRAY;
+        l.target = sig == SIGTRAP ? pc - 1 : pc;
     }
-    if (sig == SIGTRAP && pc - 1 == stop_at)
-        left = (struct left){.kind = LEFT_STEP, .pc = stop_at};
-    world_slots->exit_id = FAULT_ID;
-    uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)&fuzz_leave;
+    if (sig == SIGTRAP && (pc - 1 == stop_at || (is_stop && is_stop(pc - 1))))
+        l = (struct left){.kind = LEFT_STEP, .pc = pc - 1};
+    leave_caught(uc, l);
 }
 
 static void on_tick(int sig, siginfo_t *info, void *context)
@@ -114,9 +158,7 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     if (ticks < HANG_TICKS ||
         !is_generated(pc)) /* several: time that a busy host takes away counts as ours */
         return;
-    left = (struct left){LEFT_HANG, 0, 0, pc, 0, 0};
-    world_slots->exit_id = HANG_ID;
-    uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)&fuzz_leave;
+    leave_caught(uc, (struct left){LEFT_HANG, 0, 0, pc, 0, 0});
 }
 
 static void set_handlers(void)
@@ -184,13 +226,18 @@ static void region_init(struct code_region *r, uint64_t at)
     *r = (struct code_region){.start = at, .end = at + WORLD_CACHE};
     r->leave = asm_here(&a);
     leave_through(&a);
+    r->enter = r->leave;           /* nothing between them: entered by fuzz_enter */
     r->lookup_miss = asm_here(&a); /* as in tracer/stubs.c */
     asm_store_slot(&a, SLOT(target), R_RDX);
     asm_load_slot(&a, R_RDX, SLOT(spill1));
     asm_load_slot(&a, R_RCX, SLOT(spill0));
     asm_store_slot_imm32(&a, SLOT(exit_id), EXIT_LOOKUP);
     leave_through(&a);
+    r->thread_start = asm_here(&a);
+    r->stubs = (struct code_area){at, at + 4096, r->thread_start.v};
     r->fragments = (struct code_area){at + 4096, at + WORLD_CACHE, at + 4096};
+    if (code_region_add(r) != RC_OK)
+        die("code region");
 }
 
 static void pads_init(void)
@@ -235,22 +282,44 @@ bool world_was_slow(void)
     return ticks >= HANG_TICKS / 4;
 }
 
-struct left world_run(struct state *s, uint64_t pc)
+struct left world_resume(struct state *s, uint64_t pc)
 {
     runs++;
     ticks = 0;
+    caught = false;
     slots.ctx = (struct cpu_ctx *)s; /* running */
-    slots.exit_id = UINT32_MAX;
     fuzz_enter(s, pc);
     slots.ctx = NULL;
     uint32_t id = slots.exit_id;
-    if (id == FAULT_ID || id == HANG_ID)
+    if (caught)
         return left;
     if (id == EXIT_LOOKUP)
         return (struct left){.kind = LEFT_LOOKUP, .target = slots.target};
     if (id - PAD_ID < WORLD_PAD_COUNT)
         return (struct left){.kind = LEFT_PAD, .id = id - PAD_ID};
     return (struct left){.kind = LEFT_EXIT, .id = id - EXIT_FIRST};
+}
+
+struct left world_run(struct state *s, uint64_t pc)
+{
+    slots.exit_id = UINT32_MAX;
+    return world_resume(s, pc);
+}
+
+struct left world_run_stepped(struct state *s, uint64_t pc, bool (*fn)(uint64_t, const struct state *))
+{
+    on_step = fn;
+    last_step = 0;
+    s->rflags |= FLAG_TF;
+    struct left l = world_run(s, pc);
+    s->rflags &= ~(uint64_t)FLAG_TF;
+    on_step = NULL;
+    return l;
+}
+
+void world_set_stops(bool (*fn)(uint64_t pc))
+{
+    is_stop = fn;
 }
 
 struct left world_run_until(struct state *s, uint64_t pc, uint64_t stop)
@@ -274,6 +343,36 @@ void world_extra_set(int count, const uint64_t *pages)
 int world_extra_count(void)
 {
     return extra_count;
+}
+
+uint64_t world_extra_page(int i)
+{
+    return extra[i];
+}
+
+static uint64_t page_at(int page)
+{
+    static const uint64_t own[] = {WORLD_DATA, WORLD_STACK, WORLD_CONSTS, WORLD_FIXED};
+    return page < OWN_PAGES ? own[page] : extra[page - OWN_PAGES];
+}
+
+int world_page_find(uint64_t address)
+{
+    for (int i = 0; i < OWN_PAGES + extra_count; i++)
+        if (address - page_at(i) < 4096)
+            return i;
+    return -1;
+}
+
+void world_deny(uint32_t pages)
+{
+    for (int i = 0; i < OWN_PAGES + extra_count; i++) {
+        uint32_t bit = 1u << i;
+        int prot = pages & bit ? PROT_NONE : page_at(i) == WORLD_FIXED ? PROT_READ | PROT_EXEC : PROT_READ | PROT_WRITE;
+        if ((pages ^ denied) & bit && mprotect((void *)(uintptr_t)page_at(i), 4096, prot))
+            die("mprotect");
+    }
+    denied = pages;
 }
 
 void world_memory_copy(struct memory *to, const struct memory *from)

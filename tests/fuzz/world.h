@@ -71,6 +71,13 @@ void world_init(void);
 struct left world_run(struct state *s, uint64_t pc);
 /* The same, but stops in front of the instruction at `stop`, if it gets there. */
 struct left world_run_until(struct state *s, uint64_t pc, uint64_t stop);
+/* world_run, but what the slots say of an exit on its way stays. */
+struct left world_resume(struct state *s, uint64_t pc);
+/* world_run with the trap flag set: fn is told of each instruction before it runs, until it returns false. From a signal
+ * handler. */
+struct left world_run_stepped(struct state *s, uint64_t pc, bool (*fn)(uint64_t pc, const struct state *s));
+/* An int3 where fn says so is a stop, as that of world_run_until. NULL: none. */
+void world_set_stops(bool (*fn)(uint64_t pc));
 /* The last run took a good part of the time after which it would have been a hang. */
 bool world_was_slow(void);
 /* Where bytes of the text or of a cache are written: they are executable and not writable, so that a program that goes
@@ -87,6 +94,13 @@ static inline uint64_t world_pad(unsigned i)
 /* Further pages of data, part of the memory from now on; forgets those before. */
 void world_extra_set(int count, const uint64_t *pages);
 int world_extra_count(void);
+uint64_t world_extra_page(int i);
+
+/* The pages that are part of the memory, and the read-only data, have numbers; -1: none of them. */
+int world_page_find(uint64_t address);
+/* Accesses to these pages fault, those to all others do not. */
+void world_deny(uint32_t pages);
+#define WORLD_ALL_PAGES 0xfffffffu
 
 void world_memory_set(const struct memory *m);
 void world_memory_get(struct memory *m);
