@@ -156,3 +156,25 @@ bool encode_zero(struct ir *ir, enum pass_id pass, struct node *n, unsigned reg,
         return false;
     return commit(ir, pass, n, why);
 }
+
+bool encode_shift(struct ir *ir, enum pass_id pass, struct node *n, const char *why)
+{
+    /* [REX] d3 /4, /5, /7 of a register; VEX.LZ.66|F2|F3.0F38.W f7 /r (SDM volume 2, SARX/SHLX/SHRX) */
+    static const uint8_t prefix_of[8] = {[4] = 1, [5] = 3, [7] = 2};
+    const struct insn *in = n->in;
+    uint8_t rex = (in->bytes[0] & 0xf0) == 0x40 ? in->bytes[0] : 0;
+    unsigned at = rex != 0;
+    if (in->len != at + 2 || in->bytes[at] != 0xd3 || in->bytes[at + 1] >> 6 != 3)
+        return false;
+    uint8_t pp = prefix_of[in->bytes[at + 1] >> 3 & 7];
+    unsigned reg = (in->bytes[at + 1] & 7u) | (rex & 1u) << 3;
+    if (!pp)
+        return false;
+    uint8_t inverted = (uint8_t)(reg < 8 ? 0xa0 : 0), wide = rex & 8 ? 0x80 : 0; /* R and B */
+    const uint8_t bytes[] = {0xc4, (uint8_t)(0x40 | inverted | 2), (uint8_t)(wide | (~R_RCX & 15) << 3 | pp), 0xf7,
+                             (uint8_t)(0xc0 | (reg & 7) << 3 | (reg & 7))};
+    const struct insn *made = make(ir, n, bytes, sizeof bytes);
+    if (!made || made->gpr_written != 1u << reg || made->gpr_read != (1u << reg | 1u << R_RCX) || made->flags_written)
+        return false;
+    return commit(ir, pass, n, why);
+}

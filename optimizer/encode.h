@@ -19,4 +19,7 @@ bool encode_constant(struct ir *ir, enum pass_id pass, struct node *n, unsigned 
 /* xor reg32, reg32 for a mov of zero to reg; n->flags_dead must hold all status flags. */
 bool encode_zero(struct ir *ir, enum pass_id pass, struct node *n, unsigned reg, const char *why);
 
+/* shlx, shrx or sarx for a shift of a register by cl; n->flags_dead must hold all flags it writes. The CPU has BMI2. */
+bool encode_shift(struct ir *ir, enum pass_id pass, struct node *n, const char *why);
+
 #endif

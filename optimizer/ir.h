@@ -37,6 +37,9 @@ enum pass_id {
 #define PASSES_ALL (PASS_BIT(PASS_COUNT) - 1)
 #define PASSES_NONE (1u << 31) /* says so, where 0 stands for all */
 
+/* What the CPU has beyond x86-64; for ir.cpu. */
+#define CPU_BMI2 1u
+
 enum node_op {
     N_INSN, /* the instruction as it is, or a made one */
     N_BRANCH, /* a control transfer as recorded; before layout only */
@@ -87,6 +90,7 @@ struct ir {
     uint32_t passes; /* PASS_BIT of those to run; 0: all; PASSES_NONE: none */
     int bisect; /* only the first so many changes are made; 0: all; below 0: none */
     int unroll; /* bodies in an unrolled loop; 0 and 1: as recorded */
+    uint32_t cpu; /* CPU_* */
     struct insn *made; /* room for instructions that passes make; NULL: none are made */
     int made_cap;
     /* Copies up to cap bytes of program text at pc, as the program knows it; returns how many. NULL: all is live at exits. */

@@ -1,6 +1,6 @@
 /* The pass pipeline.
  *
- *   ir_build -> calls -> layout -> unroll -> constants -> branches -> loads -> flags -> idle -> liveness -> lowering
+ *   ir_build -> calls -> layout -> unroll -> constants -> branches -> loads -> flags -> select -> idle -> liveness -> lowering
  *
  * Each pass is one file and one function from IR to IR; optimize() runs them in the order of passes.def with the
  * verifier after each. The passes from constants on walk the path forward with what is known about values (values.h);
@@ -33,6 +33,9 @@ rc_t pass_loads(struct ir *ir);
 
 /* Removes comparisons whose flags are dead or there already; mov r, 0 becomes xor where flags are dead. */
 rc_t pass_flags(struct ir *ir);
+
+/* Forms of instructions that this CPU executes faster (ir->cpu). */
+rc_t pass_select(struct ir *ir);
 
 /* Removes nops and instructions that write what is there already. */
 rc_t pass_idle(struct ir *ir);

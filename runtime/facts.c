@@ -1,5 +1,7 @@
 #include "runtime/facts.h"
 
+#include <cpuid.h>
+
 #include "fragcache/hook.h"
 #include "runtime/adopt.h"
 #include "runtime/base/maps.h"
@@ -33,8 +35,21 @@ void facts_refresh(void)
     alone = adopt_alone() && !maps_is_shared();
 }
 
+static uint32_t cpu_features(void)
+{
+    static uint32_t known;
+    unsigned a, b, c, d;
+    if (!known) { /* in a virtual machine cpuid takes tens of microseconds */
+        known = 1u << 31;
+        if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_BMI2)
+            known |= CPU_BMI2;
+    }
+    return known;
+}
+
 void facts_give(struct ir *ir)
 {
+    ir->cpu = cpu_features();
     ir->peek = peek;
     ir->constant_at = constant_at;
     ir->alone = alone;

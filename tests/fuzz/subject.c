@@ -29,6 +29,7 @@ struct knobs knobs_choose(struct rng *r)
     k.peek = rng_percent(r, 60);
     k.constants = rng_percent(r, 60);
     k.abi = rng_percent(r, 15);
+    k.cpu = rng_percent(r, 80) ? world_cpu : 0;
     return k;
 }
 
@@ -58,6 +59,7 @@ static void set_knobs(const struct knobs *k, struct ir *ir)
     ir->passes = k->passes;
     ir->bisect = k->bisect;
     ir->unroll = k->unroll;
+    ir->cpu = k->cpu;
     ir->made = k->made ? made : NULL;
     ir->made_cap = k->made ? MAX_NODES : 0;
     ir->peek = k->peek ? peek : NULL;

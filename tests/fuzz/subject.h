@@ -14,6 +14,7 @@ struct knobs {
     bool made, peek,
         constants; /* whether passes may make instructions, look at exits' code, rely on read-only data */
     bool abi;      /* flags, r10 and r11 are dead where an indirect branch leads to */
+    uint32_t cpu;  /* ir.cpu */
     uint32_t roll; /* where a wrong pass errs */
     const char *broken; /* a wrong pass, of breaks.h; NULL: none */
     const char *broken_recipe; /* a wrong recipe, of breaks_recipe.h; NULL: none */

@@ -10,6 +10,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "optimizer/ir.h"
 #include "tracer/asm.h"
 #include "tracer/decode.h"
 
@@ -25,6 +26,7 @@ void fuzz_leave(void);
 REH_HIDDEN uint32_t fuzz_xsave_mask;
 
 struct code_region world_region[PLACE_COUNT];
+uint32_t world_cpu;
 uint32_t world_lookup = (uint32_t)TABLE;
 struct tls_slots *world_slots;
 
@@ -208,6 +210,7 @@ static void look_at_cpu(void)
         exit(2);
     }
     __cpuid_count(7, 0, a, b, c, d);
+    world_cpu = b & 1u << 8 ? CPU_BMI2 : 0;
     avx2 = b & 1u << 5;
     avx512 = (b & 1u << 16) && (fuzz_xsave_mask & 0xe0) == 0xe0;
 }

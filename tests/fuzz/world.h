@@ -63,6 +63,7 @@ struct left {
 /* Regions whose leave and lookup_miss come back to world_run. */
 enum place { PLACE_NEAR, PLACE_FAR, PLACE_REPLAY, PLACE_COUNT };
 extern struct code_region world_region[PLACE_COUNT];
+extern uint32_t world_cpu; /* for ir.cpu: what this one has */
 extern uint32_t world_lookup; /* the lookup table; every slot misses */
 extern struct tls_slots *world_slots;
 

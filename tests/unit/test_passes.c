@@ -265,7 +265,7 @@ static void test_case(void **state)
     const struct golden *g = *state;
     char input[sizeof g->input], actual[sizeof g->expected] = "", line[256];
     strcpy(input, g->input);
-    struct ir ir = {.nodes = nodes, .cap = (int)ARRAY_LEN(nodes), .passes = g->passes, .constant_at = constant_at};
+    struct ir ir = {.nodes = nodes, .cap = (int)ARRAY_LEN(nodes), .passes = g->passes, .cpu = CPU_BMI2, .constant_at = constant_at};
     int n = read_input(input, &ir);
     ir.made = made;
     ir.made_cap = (int)ARRAY_LEN(made);
@@ -289,7 +289,7 @@ int main(void)
 {
     static struct CMUnitTest tests[MAX_CASES];
     static const char *const files[] = {"layout",   "calls", "unroll", "constants", "branches",
-                                        "loads",    "flags", "idle",   "liveness",  "pipeline"};
+                                        "loads",    "flags", "select", "idle", "liveness", "pipeline"};
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         load(files[i]);
     for (int i = 0; i < case_count; i++)
