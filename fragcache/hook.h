@@ -34,6 +34,8 @@
 #include "fragcache/poke.h"
 #include "fragcache/site.h"
 
+#define LIMBO_NS 2000000000u /* CPU time after which a single thread is in a cleared hook's code no more */
+
 enum hook_state { HOOK_FREE, HOOK_LIVE, HOOK_CLEARED, HOOK_STUCK };
 
 /* Zeroed by its owner, who keeps it where it is until hook_release. */

@@ -44,6 +44,17 @@ static const char *sampler_text(uint32_t sampler)
     }
 }
 
+static const char *phase_text(uint32_t phase)
+{
+    switch (phase) {
+    case PROTO_PHASE_LOOK: return "looks for paths that are hot";
+    case PROTO_PHASE_GATHER: return "takes samples of what it found";
+    case PROTO_PHASE_TRIAL: return "measures what it found";
+    case PROTO_PHASE_REST: return "rests";
+    default: return "unknown";
+    }
+}
+
 /* Word number `index` of the control option's choices. */
 static void print_control(FILE *out, uint32_t index)
 {
@@ -101,12 +112,18 @@ static void print_time(FILE *out, const struct proto_page *page)
             total, page->samples_fragment, page->samples_native, page->samples_runtime, page->samples_lost);
     print_label(out, "sampler");
     fprintf(out, "%12s    %s", "", sampler_text(page->sampler));
+    if (page->sampler_rate != 0)
+        fprintf(out, ", now %" PRIu32 " per second", page->sampler_rate);
     if (page->sampler_reason != 0) {
         char text[120];
         format_reason(page->sampler_reason, text, sizeof text);
         fprintf(out, " (%s)", text);
     }
     fputc('\n', out);
+    if (page->phase == 0 || page->running == 0)
+        return;
+    print_label(out, "phase");
+    fprintf(out, "%12s    %s\n", "", phase_text(page->phase));
 }
 
 static void print_trials(FILE *out, const struct proto_page *page)

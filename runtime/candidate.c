@@ -6,8 +6,6 @@
 #include "runtime/workclock.h"
 
 #define ARENA_LIMIT (16u << 20)
-#define THREAD_CPU 3 /* CLOCK_THREAD_CPUTIME_ID */
-#define LIMBO_NS 2000000000u /* CPU time after which no thread is in a cleared hook's code any more */
 
 static struct arena arena = {.limit = ARENA_LIMIT};
 static struct candidate *unused; /* the one dropped first is first; its hook may still be HOOK_CLEARED */

@@ -14,6 +14,10 @@
 #define BAIL_RUNTIME_PERCENT 40u
 #define BAIL_FRAGMENT_PERCENT 50u
 #define PUBLISH_SAMPLES 500u
+#define PUBLISH_NS 1000000000u
+#define PUBLISH_PHASE_NS 100000000u /* when the phase has changed */
+#define FAST(rate) (5 * (rate)) /* of control=sampled, while samples are waited for, */
+#define SLOW(rate) (((rate) + 9) / 10) /* and else */
 #define START_CALLS 8u /* calls of housekeep() before a thread is sampled without a hot head */
 #define BURST_FACTOR 8u
 #define BURST_MIN 64u /* fragments in one window */
@@ -25,6 +29,9 @@ static struct {
     int bad_windows;
     uint64_t windows, emitted_at_window;
     long sampled_pid; /* the process whose threads the rings belong to; 0: none yet */
+    uint64_t one_of, skipped; /* that are drained, so many are counted: as many a second at each rate */
+    uint64_t published_ns;
+    enum proto_phase phase; /* when published */
     bool finished;
 } hk;
 
@@ -35,8 +42,11 @@ static void sample_count(uint64_t pc)
     const struct code_region *r = code_region_find(pc);
     struct fragment *f = r && pc >= r->fragments.start ? fc_at(pc) : NULL;
     bool full = hk.options->control == CONTROL_FULL;
-    hk.window_total++;
     policy_sample(pc);
+    if (++hk.skipped < hk.one_of)
+        return;
+    hk.skipped = 0;
+    hk.window_total++;
     if (f) {
         f->samples++;
         stats.samples_fragment++;
@@ -66,8 +76,11 @@ void housekeep_drain(void)
     uint64_t before = hk.window_total, mask = sys_signals_set(~0ULL);
     if (forked_unseen())
         adopt_fork();
-    for (struct thread *t = thread_first(); t; t = t->next)
+    for (struct thread *t = thread_first(); t; t = t->next) {
+        bool sampled = t->sampler_rate && hk.options->control == CONTROL_SAMPLED;
+        hk.one_of = sampled ? t->sampler_rate / SLOW(hk.options->rate) : 1;
         stats.samples_lost += sampler_drain(&t->sampler, sample_count);
+    }
     (void)sys_signals_set(mask);
     if (hk.window_total > before)
         hk.since_publish += hk.window_total - before;
@@ -79,18 +92,48 @@ void housekeep_thread_gone(struct thread *t)
     sampler_stop(&t->sampler);
 }
 
+static void sampler_note(struct thread *t, enum proto_sampler kind, uint64_t rate)
+{
+    t->sampler_asked = rate;
+    if (kind == PROTO_SAMPLER_NONE)
+        return;
+    t->sampler_rate = t->sampler.ring ? rate : 0;
+    stats.sampler = kind;
+    stats.sampler_rate = (uint32_t)t->sampler_rate;
+    hk.sampled_pid = sys_getpid();
+}
+
 void housekeep_sample(struct thread *t)
 {
     if (t->sampler.ring || t->sampler_tried)
         return;
     t->sampler_tried = true;
+    uint64_t rate = hk.options->control == CONTROL_FULL ? hk.options->rate : SLOW(hk.options->rate);
     uint64_t mask = sys_signals_set(~0ULL); /* a fork in here would give the child's pid to the parent's ring */
-    enum proto_sampler kind = sampler_start(&t->sampler, hk.options->rate);
-    if (kind != PROTO_SAMPLER_NONE) {
-        stats.sampler = kind;
-        hk.sampled_pid = sys_getpid();
-    }
+    sampler_note(t, sampler_start(&t->sampler, rate), rate);
     (void)sys_signals_set(mask);
+}
+
+void housekeep_rate(struct thread *t, bool fast)
+{
+    uint64_t rate = fast ? FAST(hk.options->rate) : SLOW(hk.options->rate);
+    if (!t->sampler.ring || rate == t->sampler_asked)
+        return;
+    uint64_t mask = sys_signals_set(~0ULL);
+    housekeep_drain();
+    sampler_note(t, sampler_set_rate(&t->sampler, rate), rate);
+    (void)sys_signals_set(mask);
+}
+
+void housekeep_phase(void)
+{
+    uint64_t now = sys_clock_ns(THREAD_CPU), since = now - hk.published_ns;
+    enum proto_phase phase = policy_phase(now);
+    if (since < (phase == hk.phase ? PUBLISH_NS : PUBLISH_PHASE_NS))
+        return;
+    hk.phase = phase;
+    hk.published_ns = now;
+    stats_publish();
 }
 
 static bool traces_pay(void)
@@ -138,7 +181,7 @@ void housekeep_bailed(rc_t reason)
 {
     housekeep_drain();
     stats.bailout_reason = reason;
-    stats.bailout_cpu_ns = sys_clock_ns(2);
+    stats.bailout_cpu_ns = sys_clock_ns(PROCESS_CPU);
     if (log_wants(0)) {
         char line[200];
         struct fmt f = fmt_on(line, sizeof line);
@@ -154,9 +197,11 @@ void housekeep_forked(void)
     for (struct thread *t = thread_first(); t; t = t->next) {
         sampler_forget(&t->sampler);
         t->sampler_tried = false;
+        t->sampler_asked = t->sampler_rate = 0;
         t->housekeeps = 0;
     }
     hk.sampled_pid = 0;
+    hk.published_ns = 0;
     window_next();
     for (struct fragment *f = fc_newest(); f; f = f->next)
         f->samples = f->entries = 0;

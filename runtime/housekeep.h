@@ -20,6 +20,10 @@ rc_t housekeep(struct thread *t);
 void housekeep_sample(struct thread *t);
 /* The calling thread ends or goes native: its samples are counted for the last time. */
 void housekeep_thread_gone(struct thread *t);
+/* control=sampled, at a slice's end: samples of the calling thread come as fast as they are needed; */
+void housekeep_rate(struct thread *t, bool fast);
+/* and the stat page is published when that was long ago, or the phase has changed. */
+void housekeep_phase(void);
 /* Counts the samples taken so far; before code addresses change meaning. */
 void housekeep_drain(void);
 void housekeep_bailed(rc_t reason);

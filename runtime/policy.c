@@ -9,7 +9,6 @@
 #include "runtime/trial.h"
 #include "tracer/block.h"
 
-#define THREAD_CPU 3 /* CLOCK_THREAD_CPUTIME_ID */
 #define MS 1000000ULL
 #define BUDGET_START (10 * MS) /* of slices and trials */
 #define BUDGET_SHARE 250u /* and one part in so many of the thread's CPU time */
@@ -17,7 +16,10 @@
 #define GATHER_NS (60 * MS) /* from the first candidate on */
 #define GATHER_MOST_NS (1000 * MS)
 #define GATHER_SAMPLES 40u
+#define GATHER_SEE_NS (200 * MS) /* after so long it is seen whether there are enough, whatever the budget says */
+#define GATHER_ENOUGH 200u /* more say no more about who has how much of them */
 #define BARREN_SLICES 4u /* without a new fragment: what is hot now is known */
+#define MOST_BARREN 64u /* and if there is nothing to try: there is nothing to find */
 #define ALONE_PERCENT 20u /* of the samples: tried by itself */
 #define LEAST_PERCENT 3u /* of the samples: less is not worth a trial */
 #define SPLIT_PERCENT 10u
@@ -40,7 +42,7 @@ static struct {
     struct group now; /* on trial; n 0: none */
     bool any_kept; /* of this list */
     uint64_t spent, due; /* CPU time in slices; of the next slice */
-    uint64_t rest; /* after the next list in vain */
+    uint64_t rest, rest_end; /* after the next time in vain; of the last, in CPU time */
     struct policy_stats stats;
     uint64_t emitted, fruitless; /* fragments at the last slice; slices since one made a fragment */
 } po = {.rest = REST_NS};
@@ -75,6 +77,15 @@ rc_t policy_take(struct fragment *const *variants, int n, const struct site *sit
     }
     po.list[po.count++] = c;
     return RC_OK;
+}
+
+bool policy_wants_samples(void) { return po.count && !po.now.n && !po.queued && po.samples < GATHER_ENOUGH; }
+
+enum proto_phase policy_phase(uint64_t now)
+{
+    if (po.now.n || po.queued)
+        return PROTO_PHASE_TRIAL;
+    return po.count ? PROTO_PHASE_GATHER : now < po.rest_end ? PROTO_PHASE_REST : PROTO_PHASE_LOOK;
 }
 
 void policy_sample(uint64_t pc)
@@ -230,14 +241,22 @@ static void list_retire(rc_t why)
             group_retire((struct group){i, 1}, why);
 }
 
+static void rest_begin(uint64_t now)
+{
+    po.fruitless = 0;
+    po.due = po.rest_end = now + po.rest;
+    po.rest = po.rest * 2 < REST_MOST_NS ? po.rest * 2 : REST_MOST_NS;
+}
+
 /* All judged: look on at once if that paid, later and later if not. */
 static void list_done(uint64_t now)
 {
     po.count = 0;
     po.fruitless = 0;
-    po.rest = po.any_kept ? REST_NS : po.rest * 2 < REST_MOST_NS ? po.rest * 2 : REST_MOST_NS;
-    if (!po.any_kept)
-        po.due = now + po.rest;
+    if (po.any_kept)
+        po.rest = REST_NS;
+    else
+        rest_begin(now);
 }
 
 static void log_no_trial(struct group g, rc_t rc)
@@ -353,17 +372,21 @@ uint64_t policy_slice_ends(uint64_t began, uint64_t now)
     po.emitted = made;
     if (po.trial && !po.now.n && ripe(now))
         next_trial(now);
+    else if (po.trial && !po.count && po.fruitless >= MOST_BARREN)
+        rest_begin(now);
     uint64_t end = sys_clock_ns(THREAD_CPU), wait = budget_wait(end);
     po.spent += end - began;
     po.stats.slices++;
     if (po.due < end + wait)
         po.due = end + wait;
+    if (policy_wants_samples() && po.due > end + GATHER_SEE_NS)
+        po.due = end + GATHER_SEE_NS;
     return po.now.n ? 3 * MS : po.due - end;
 }
 
 void policy_forked(void)
 {
-    po.due = po.spent = po.found_ns = 0;
+    po.due = po.rest_end = po.spent = po.found_ns = 0;
     if (po.now.n && !po.decided) {
         trial_abort();
         po.decided = true;

@@ -1,12 +1,14 @@
 /* Policy of control=sampled: when a thread is looked at, what is put on trial together, what is kept.
  *
- *            slices find fragments       ripe: enough samples
- *     LOOK ---------------------------------------------------> TRIAL
- *      ^ ^                                                        |
- *      | +---- kept: look on at once ----------------------------+
- *      |                                                          | nothing was kept
- *      +---- REST: longer after each time in vain, up to a minute-+   (a set that has several members and did not gain
- *                                                                      is first split in two, each half tried)
+ *            slices find fragments             ripe: enough samples
+ *     LOOK ------------------------> GATHER -------------------------> TRIAL
+ *      ^ ^ |                                                             |
+ *      | +-|-------- kept: look on at once ------------------------------+
+ *      |   | barren: nothing is found                                    | nothing was kept (a set that has several members
+ *      |   v                                                             v  and did not gain is first split, each part tried)
+ *      +--REST: longer after each time in vain, up to a minute <---------+
+ *
+ * Many samples are wanted in GATHER only. In REST there is no signal but the one at its end.
  *
  *   POL-1  the time spent in slices stays under a budget that grows with the thread's CPU time.
  *   POL-2  a head that lost is not recorded again before REST has been left often enough (its penalty doubles).
@@ -18,6 +20,7 @@
 
 #include "fragcache/site.h"
 #include "runtime/options.h"
+#include "runtime/proto.h"
 
 struct fragment;
 
@@ -40,6 +43,9 @@ rc_t policy_take(struct fragment *const *variants, int n, const struct site *sit
 bool policy_full(void);
 /* A CPU sample, wherever it fell. */
 void policy_sample(uint64_t pc);
+enum proto_phase policy_phase(uint64_t now);
+/* It is samples that are waited for. */
+bool policy_wants_samples(void);
 struct policy_stats policy_stats_get(void);
 /* In a forked child: CPU time begins again; a trial of its parent is over. */
 void policy_forked(void);

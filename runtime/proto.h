@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define PROTO_MAGIC 0x31544145484552ULL /* "REHEAT1" */
-#define PROTO_VERSION 2
+#define PROTO_VERSION 3
 #define PROTO_DIR_FORMAT "/dev/shm/reheat-%u" /* argument: the user id */
 #define PROTO_REASONS 64
 #define PROTO_TOP 64
@@ -83,6 +83,9 @@ struct proto_page {
     uint32_t faults; /* calls that the option `fail` let fail */
     uint64_t bailout_cpu_ns; /* process CPU time when it happened */
 
+    uint32_t sampler_rate; /* perf samples a second of user CPU time now; 0: no perf */
+    uint32_t phase; /* enum proto_phase, when last updated */
+
     uint64_t trials[4]; /* ended: without a verdict, kept, slower, neutral */
     int64_t gain_ppm; /* of all that was kept, as in proto_fragment */
     uint64_t slices, slice_ns; /* CPU time in them, and what trials cost */
@@ -92,6 +95,9 @@ struct proto_page {
 };
 
 enum proto_sampler { PROTO_SAMPLER_NONE, PROTO_SAMPLER_PERF_HW, PROTO_SAMPLER_PERF_CLOCK, PROTO_SAMPLER_TIMER };
+
+/* Of control=sampled (runtime/policy.h). */
+enum proto_phase { PROTO_PHASE_NONE, PROTO_PHASE_LOOK, PROTO_PHASE_GATHER, PROTO_PHASE_TRIAL, PROTO_PHASE_REST };
 
 enum { PROTO_WRITE_MEM = 1, PROTO_WRITE_PAGE = 2 };
 

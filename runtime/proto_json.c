@@ -456,6 +456,8 @@ void proto_write_json(const struct proto_page *page, proto_put *put, void *arg)
     js_close(&w, '}');
     js_choice(&w, "sampler", "none|perf_hw|perf_clock|timer", page->sampler);
     js_reason(&w, "sampler_reason", page->sampler_reason);
+    js_unsigned(&w, "sampler_rate", page->sampler_rate);
+    js_choice(&w, "phase", "none|look|gather|trial|rest", page->phase);
     js_choice(&w, "write", "|mem|page|both", page->write_ways);
     js_unsigned(&w, "faults", page->faults);
     js_trials(&w, page);

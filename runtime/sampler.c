@@ -119,9 +119,7 @@ enum proto_sampler sampler_start(struct sampler *s, uint64_t rate)
 {
     if (s->ring)
         return PROTO_SAMPLER_NONE;
-    if (!rate)
-        return refuse(RC_PERF_OFF);
-    enum proto_sampler kind = ring_start(s, rate);
+    enum proto_sampler kind = rate ? ring_start(s, rate) : refuse(RC_PERF_OFF);
     if (kind != PROTO_SAMPLER_NONE || !ticks_come)
         return kind;
     s->tick_head = s->tick_tail = 0;

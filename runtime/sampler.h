@@ -21,7 +21,7 @@
 #include "runtime/base/types.h"
 #include "runtime/proto.h"
 
-#define SAMPLER_TICKS 64u /* a power of two */
+#define SAMPLER_TICKS 256u /* a power of two */
 
 struct perf_event_mmap_page;
 struct sampler {
@@ -34,7 +34,7 @@ struct sampler {
 
 /* Somebody will call sampler_tick: refused samplers make do with ticks. */
 void sampler_expect_ticks(bool yes);
-/* Starts sampling the calling thread at `rate` per second of user CPU time; 0: no sampling. What became of it. */
+/* Starts sampling the calling thread at `rate` per second of user CPU time; 0: no perf. What became of it. */
 enum proto_sampler sampler_start(struct sampler *s, uint64_t rate);
 /* Another rate for the calling thread, whose sampler was drained just before. About 30 to 60 us. When it is refused
  * the old rate stays. */

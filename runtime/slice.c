@@ -26,7 +26,7 @@
 #define FIRST_NS 20000000u /* short processes never see a slice */
 #define LEAST_NS 1000000u
 #define OTHERS_NS 100000000u /* while there are other threads */
-#define CLOCK_THREAD 3 /* CLOCK_THREAD_CPUTIME_ID */
+#define GATHER_NS 2000000u /* while samples are wanted and come by our signal only: at the kernel's next tick */
 /* User time of the calling thread (Linux, posix-timers_types.h: MAKE_THREAD_CPUCLOCK(0, CPUCLOCK_VIRT)). Setting a timer
  * on the scheduler's clock would bring the scheduler up to date, and a short process its preemption forward. */
 #define CLOCK_THREAD_USER (-3)
@@ -66,7 +66,7 @@ static void give_up(rc_t reason)
     if (stats.bailout_reason)
         return;
     stats.bailout_reason = reason;
-    stats.bailout_cpu_ns = sys_clock_ns(2);
+    stats.bailout_cpu_ns = sys_clock_ns(PROCESS_CPU);
 }
 
 static void prepare_once(void)
@@ -131,13 +131,20 @@ static bool state_of(const struct sigcontext *sc, struct cpu_state *c)
     return fc_recover(c, control_slots()) || (!code_region_find(sc->rip) && !near_owner(sc->rip));
 }
 
+/* Signals are samples too, if there are no others. */
+static uint64_t wait_for(uint64_t ns)
+{
+    bool sample = sl.thread && !sl.thread->sampler.ring && policy_wants_samples();
+    return sample && ns > GATHER_NS ? GATHER_NS : ns;
+}
+
 /* True when no slice is to begin now; arms the next signal. Lock held. */
 static bool tick_without_slice(bool on_the_way)
 {
     uint64_t wait;
-    if (policy_tick(sys_clock_ns(CLOCK_THREAD), on_the_way, &wait))
+    if (policy_tick(sys_clock_ns(THREAD_CPU), on_the_way, &wait))
         return false;
-    arm(wait);
+    arm(wait_for(wait));
     return true;
 }
 
@@ -227,7 +234,7 @@ rc_t slice_start(void (*prepare)(void))
 
 void slice_begins(struct thread *t)
 {
-    t->slice_start = sys_clock_ns(CLOCK_THREAD);
+    t->slice_start = sys_clock_ns(THREAD_CPU);
     t->slice_runs = SLICE_RUNS;
     sl.thread = t;
     housekeep_sample(t);
@@ -247,5 +254,8 @@ bool slice_stops_at(struct thread *t, const struct block *b)
 void slice_ends(struct thread *t)
 {
     (void)housekeep(t);
-    arm(policy_slice_ends(t->slice_start, sys_clock_ns(CLOCK_THREAD)));
+    uint64_t wait = policy_slice_ends(t->slice_start, sys_clock_ns(THREAD_CPU));
+    housekeep_rate(t, policy_wants_samples());
+    housekeep_phase();
+    arm(wait_for(wait));
 }

@@ -21,7 +21,6 @@
 #include "runtime/verdict.h"
 #include "tracer/block.h"
 
-#define CLOCK_PROCESS 2 /* CLOCK_PROCESS_CPUTIME_ID */
 #define AT_SYMLINK_NOFOLLOW_ 0x100
 #define FILE_MOST (4u << 20) /* bytes; no file of ours gets larger at once */
 #define PUT_BYTES 8192
@@ -195,7 +194,7 @@ static void gather(void)
     stats.insns_in = s.insns_in;
     stats.insns_out = s.insns_out;
     stats.blocks = block_stats_get().blocks;
-    stats.cpu_ns = sys_clock_ns(CLOCK_PROCESS);
+    stats.cpu_ns = sys_clock_ns(PROCESS_CPU);
     uint64_t samples = stats.samples_fragment + stats.samples_native + stats.samples_runtime;
     stats.runtime_ns = samples ? stats.cpu_ns / samples * stats.samples_runtime : 0;
     struct policy_stats p = policy_stats_get();
@@ -204,8 +203,11 @@ static void gather(void)
     stats.gain_ppm = p.gain * 1000000 / VERDICT_ONE;
     stats.slices = p.slices;
     stats.slice_ns = p.spent;
-    if (stats.control == CONTROL_SAMPLED)
+    stats.phase = PROTO_PHASE_NONE;
+    if (stats.control == CONTROL_SAMPLED) {
         stats.runtime_ns = p.spent;
+        stats.phase = stats.bailout_reason ? PROTO_PHASE_NONE : policy_phase(sys_clock_ns(THREAD_CPU));
+    }
     for (int i = 0; i < PASS_COUNT && i < PROTO_PASSES; i++)
         stats.changes[i] = traces_changes(i);
 }

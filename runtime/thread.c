@@ -62,6 +62,7 @@ struct thread *thread_new(void)
     t->tid = 0;
     t->dispatches = t->housekeeps = 0;
     t->sampler_tried = false;
+    t->sampler_asked = t->sampler_rate = 0;
     t->previous = NULL;
     t->candidate = NO_HEAD;
     t->rec.active = false;
@@ -139,12 +140,12 @@ static bool lock_try(uint32_t to)
 
 static bool lock_wait(void)
 {
-    const uint64_t start = sys_clock_ns(1);
+    const uint64_t start = sys_clock_ns(MONOTONIC);
     while (__atomic_exchange_n(&lock_word, 2, __ATOMIC_ACQUIRE) != 0) {
         struct {
             int64_t sec, nsec;
         } patience = {0, (int64_t)LOCK_PATIENCE_NS};
-        if (sys_clock_ns(1) - start > LOCK_PATIENCE_NS)
+        if (sys_clock_ns(MONOTONIC) - start > LOCK_PATIENCE_NS)
             return false;
         (void)sys_call6(__NR_futex, (long)&lock_word, FUTEX_WAIT_PRIVATE, 2, (long)&patience, 0, 0);
     }

@@ -41,6 +41,7 @@ struct thread {
     uint8_t candidate; /* enum candidacy of the next block */
     struct sampler sampler;
     bool sampler_tried;
+    uint64_t sampler_asked, sampler_rate; /* samples per second: the last wish, and those that come */
     uint32_t dispatches, housekeeps;
     uint64_t slice_start, slice_runs; /* time stamp counter; block runs left */
     bool expects_loop; /* of the trace that is being recorded */

@@ -24,7 +24,6 @@
 #define HEAD_BIAS_PS 300u
 #define CLAMP (2 * VERDICT_ONE)
 #define CLOCKS FIT_CLOCKS
-#define THREAD_CPU 3 /* CLOCK_THREAD_CPUTIME_ID */
 
 static struct {
     enum trial_state state;

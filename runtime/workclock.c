@@ -16,9 +16,7 @@
 #define LEAST_RUNS 4u /* of a block; fewer say nothing about its rate */
 #define APART 32u /* bytes between two clocks */
 #define RANKED 64
-#define THREAD_CPU 3 /* CLOCK_THREAD_CPUTIME_ID */
 #define TABLE 48 /* clocks that are remembered, live or not */
-#define LIMBO_NS 2000000000u /* CPU time after which no thread is in a cleared hook's code any more */
 
 struct clock {
     struct hook hook;

@@ -57,8 +57,10 @@ static inline uint64_t sys_signals_set(uint64_t mask)
     return before;
 }
 
-/* CPU time in nanoseconds of clock `id` (CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID). */
-static inline uint64_t sys_clock_ns(long id)
+/* <linux/time.h>: CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID */
+enum sys_clock { MONOTONIC = 1, PROCESS_CPU = 2, THREAD_CPU = 3 };
+/* Nanoseconds. */
+static inline uint64_t sys_clock_ns(enum sys_clock id)
 {
     struct {
         long sec, nsec;

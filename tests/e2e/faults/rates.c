@@ -76,6 +76,8 @@ static void try_ticks(struct sampler *s)
     sampler_tick(s, 1);
     check(drain(s) == 0 && seen == 0, "ticks that nobody expects", seen);
     sampler_expect_ticks(true);
+    check(sampler_start(s, 0) == PROTO_SAMPLER_TIMER, "not started with ticks and without perf", 0);
+    sampler_stop(s);
     check(sampler_start(s, 1000) == PROTO_SAMPLER_TIMER, "not started with ticks", 0);
     check(sampler_refusal() == RC_PERF_REFUSED, "refusal", sampler_refusal());
     for (uint64_t i = 1; i <= 10; i++)
