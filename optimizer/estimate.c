@@ -9,10 +9,18 @@
 #define LOOP_OP 6u
 #define GUARD_FLAGS 6u
 #define LOOKUP 10u
+#define SHIFT 2u /* by cl, flags kept when it is 0 */
+
+static bool shifts_by_cl(const struct insn *in)
+{
+    unsigned at = (in->bytes[0] & 0xf0) == 0x40;
+    return in->bytes[at] == 0xd3 && in->modrm_at == at + 1u;
+}
 
 static uint32_t insn_cost(const struct insn *in)
 {
     uint32_t cost = ISSUE + (in->mem_read ? ACCESS : 0u) + (in->stores ? ACCESS : 0u);
+    cost += shifts_by_cl(in) ? SHIFT : 0u;
     switch ((enum insn_kind)in->kind) {
     case IK_CALL: return cost + CALL;
     case IK_RET: return cost + RET;

@@ -9,6 +9,7 @@
 #define WINDOW_NS 3500000u /* with 250 ticks a second, a timer that is set again for 4 ms misses the next */
 #define TOGGLE_SHARE 100u /* a window is so many times as long as switching takes */
 #define MOST_NS 40000000000ULL /* of a trial */
+#define MOST_COST_NS 12000000u /* that it may lose in slower arms */
 #define REST_SHARE 15u /* a block is followed by a rest so many times as long as what its clocks cost, */
 #define LATE_REST_SHARE 60u /* or so many times when there are many already */
 #define LATE_BLOCKS 16
@@ -167,10 +168,12 @@ static enum verdict verdict_of_arm(struct estimate e)
     return v == VERDICT_SLOWER ? VERDICT_NEUTRAL : v;
 }
 
+static bool overdue(uint64_t now) { return now - tr.began > MOST_NS || exposure_cost() > MOST_COST_NS; }
+
 static void look(uint64_t now)
 {
     struct trial_result best = {.verdict = VERDICT_NEUTRAL};
-    bool open = false, late = now - tr.began > MOST_NS;
+    bool open = false, late = overdue(now);
     int fitted = fit_windows(tr.windows);
     if (fit_spread() > MOST_SPREAD) { /* the clocks do not tell how much work was done */
         if (tr.blocks >= PATIENCE || fit_spread() > HOPELESS_SPREAD)
@@ -217,7 +220,7 @@ static void start_again(uint64_t now)
 static void block_end(uint64_t now)
 {
     tr.blocks++;
-    if (verdict_due(tr.blocks) || now - tr.began > MOST_NS)
+    if (verdict_due(tr.blocks) || overdue(now))
         look(now);
     order_shuffle();
 }
