@@ -229,7 +229,9 @@ static void log_verdict(struct group g, const struct trial_result *r, uint64_t p
     fmt_dec(&f, (int64_t)r->spread * 10000 / VERDICT_ONE);
     fmt_str(&f, ", ");
     fmt_dec(&f, (int64_t)(r->cpu_ns / MS));
-    fmt_str(&f, r->counted ? " ms, iterations counted" : r->no_clock ? " ms, without a clock" : " ms");
+    fmt_str(&f, " ms until ");
+    fmt_dec(&f, (int64_t)(sys_clock_ns(THREAD_CPU) / MS));
+    fmt_str(&f, r->counted ? ", iterations counted" : r->no_clock ? ", without a clock" : "");
     log_line(line);
 }
 

@@ -1,9 +1,11 @@
 #include "runtime/trial.h"
 
+#include "runtime/base/fmt.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "runtime/exposure.h"
 #include "runtime/fit.h"
+#include "runtime/log.h"
 #include "runtime/workclock.h"
 
 #define WINDOW_NS 3500000u /* with 250 ticks a second, a timer that is set again for 4 ms misses the next */
@@ -14,6 +16,10 @@
 #define LATE_REST_SHARE 60u /* or so many times when there are many already */
 #define LATE_BLOCKS 16
 #define LEAST_REST (2 * WINDOW_NS)
+/* As long as all trials together cost less than this, blocks are not spread out: what is found early is kept early. */
+#define FREE_NS 25000000u
+#define FREE_SHARE 400u /* and one part in so many of the thread's CPU time */
+#define HEAD_TICK_NS 2 /* where every iteration ticks; measured: 0.3 */
 #define MOST_STARTS 4
 #define THIN_BLOCKS 2
 #define MOST_SPREAD (FIT_ONE / 4) /* of speed, on the average */
@@ -43,6 +49,7 @@ static struct {
     int blocks;
     struct trial_result result;
     uint64_t chance;
+    uint64_t cost_all; /* of all trials, in CPU time */
 } tr;
 
 static uint32_t random_below(uint32_t n)
@@ -113,7 +120,7 @@ static bool window_close(uint64_t now)
     for (int j = 0; j < CLOCKS; j++)
         if (tr.used[j]) {
             ticks[j] = workclock_read(j) - tr.ticks_before[j];
-            cost += ticks[j] * WORKCLOCK_TICK_NS;
+            cost += ticks[j] * (tr.counted ? HEAD_TICK_NS : workclock_tick_ns());
             tr.ticks_all += ticks[j];
         }
     tr.ns_all += now - tr.since;
@@ -170,11 +177,37 @@ static enum verdict verdict_of_arm(struct estimate e)
 
 static bool overdue(uint64_t now) { return now - tr.began > MOST_NS || exposure_cost() > MOST_COST_NS; }
 
+/* What an arm looks like so far; per 10,000. */
+static void log_look(int arm, struct estimate e, enum verdict v, uint64_t now)
+{
+    char line[200];
+    struct fmt f = fmt_on(line, sizeof line);
+    fmt_str(&f, "  look: arm ");
+    fmt_dec(&f, arm);
+    fmt_str(&f, " gain ");
+    fmt_dec(&f, (int64_t)e.mean * 10000 / VERDICT_ONE);
+    fmt_str(&f, " +- ");
+    fmt_dec(&f, (int64_t)e.error * 10000 / VERDICT_ONE);
+    fmt_str(&f, ", blocks ");
+    fmt_dec(&f, e.n);
+    fmt_str(&f, ", clocks ");
+    fmt_dec(&f, workclock_live());
+    fmt_str(&f, ", spread ");
+    fmt_dec(&f, (int64_t)(fit_spread() * 10000 / FIT_ONE));
+    fmt_str(&f, ", verdict ");
+    fmt_dec(&f, (int64_t)v);
+    fmt_str(&f, ", after ms ");
+    fmt_dec(&f, (int64_t)((now - tr.began) / 1000000));
+    log_line(line);
+}
+
 static void look(uint64_t now)
 {
     struct trial_result best = {.verdict = VERDICT_NEUTRAL};
     bool open = false, late = overdue(now);
     int fitted = fit_windows(tr.windows);
+    if (fit_spread() > MOST_SPREAD && log_wants(2))
+        log_look(0, (struct estimate){0, 0, tr.blocks}, VERDICT_NONE, now);
     if (fit_spread() > MOST_SPREAD) { /* the clocks do not tell how much work was done */
         if (tr.blocks >= PATIENCE || fit_spread() > HOPELESS_SPREAD)
             decide((struct trial_result){.verdict = VERDICT_NEUTRAL, .no_clock = true}, now);
@@ -185,6 +218,8 @@ static void look(uint64_t now)
             continue;
         struct estimate e = arm_estimate(arm, fitted);
         enum verdict v = verdict_of_arm(e);
+        if (log_wants(2))
+            log_look(arm, e, v, now);
         if (v == VERDICT_NONE && (late || tr.blocks >= VERDICT_MOST_BLOCKS))
             v = VERDICT_NEUTRAL;
         if (v == VERDICT_SLOWER || v == VERDICT_NEUTRAL)
@@ -244,11 +279,13 @@ enum trial_state trial_tick(uint64_t now, uint64_t *wait)
         return tr.state;
     if (tr.at == 0 && !rested) {
         uint64_t pause = tr.block_cost * (tr.blocks < LATE_BLOCKS ? REST_SHARE : LATE_REST_SHARE);
+        uint64_t slower = exposure_pay();
+        tr.cost_ns += tr.block_cost;
+        tr.cost_all += tr.block_cost + slower / EXPOSURE_SHARE;
+        pause = tr.cost_all < FREE_NS + now / FREE_SHARE ? 0 : pause + slower;
         tr.resting = true;
         rest();
-        pause += exposure_pay();
         *wait = pause > LEAST_REST ? pause : LEAST_REST;
-        tr.cost_ns += tr.block_cost;
         tr.block_cost = 0;
         return tr.state;
     }
