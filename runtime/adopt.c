@@ -25,16 +25,27 @@ static rc_t check(struct app_pc at, enum hook_tactic tactic, struct site *site)
     return site_check(at, &ask, site);
 }
 
-/* A loop may be entered at any of its instructions: the first long one that allows it. */
-static rc_t loop_prepare(struct trace *t, struct insn *insns, int n, struct site *site)
+/* How often a trace passes `at`. */
+static int passes(const struct insn *insns, int n, struct app_pc at)
+{
+    int count = 0;
+    for (int i = 0; i < n; i++)
+        count += app_pc_eq(insns[i].pc, at);
+    return count;
+}
+
+/* A loop may be entered at any of its instructions: the first that allows it. */
+static rc_t loop_prepare(struct trace *t, struct insn *insns, int n, enum hook_tactic tactic, struct site *site)
 {
     rc_t rc = RC_HOOK_SHORT;
     int tries = 0;
+    bool once = passes(insns, n, t->head) == 1;
     for (int k = 0; k < n && tries < MOST_TRIES; k++) {
-        if (insns[k].kind != IK_PLAIN || insns[k].len < SITE_JUMP_BYTES || !trace_can_rotate(t, insns, n, k))
+        if (insns[k].kind != IK_PLAIN || (tactic == TACTIC_LONG && insns[k].len < SITE_JUMP_BYTES) ||
+            !trace_can_rotate(t, insns, n, k) || (!once && passes(insns, n, insns[k].pc) > 1))
             continue;
         tries++;
-        rc = check(insns[k].pc, TACTIC_LONG, site);
+        rc = check(insns[k].pc, tactic, site);
         if (rc == RC_OK)
             return trace_rotate(t, insns, n, k);
     }
@@ -49,6 +60,10 @@ rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site
         return RC_TOO_SHORT;
     if (t->end == TRACE_BEFORE && n < LEAST_OPEN)
         return RC_TOO_SHORT; /* what leaves at once costs a jump more than it saves */
+    if (t->end == TRACE_LOOP && passes(insns, n, t->head) > 1) { /* it would mostly be entered where it does not go on */
+        rc_t rc = loop_prepare(t, insns, n, TACTIC_LONG, site);
+        return rc == RC_OK ? RC_OK : loop_prepare(t, insns, n, TACTIC_PUN, site);
+    }
     bool linked = fc_has_exits_to(t->head);
     rc_t rc = check(t->head, TACTIC_LONG, site);
     if (rc != RC_OK && linked) {
@@ -56,7 +71,7 @@ rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site
         return RC_OK;
     }
     if (rc != RC_OK && t->end == TRACE_LOOP)
-        rc = loop_prepare(t, insns, n, site);
+        rc = loop_prepare(t, insns, n, TACTIC_LONG, site);
     return rc == RC_OK ? RC_OK : check(t->head, TACTIC_PUN, site);
 }
 

@@ -17,6 +17,7 @@
 #define THRASH_RUNS 200000u /* block runs between two flushes of a cache that is far too small */
 #define HOT_MOST 100000u
 #define MOST_RETRIES 3
+#define MOST_EARLY 40 /* in one slice in two a path is long enough to be judged */
 #define HOUSEKEEP_EVERY 512u /* dispatches */
 
 static struct {
@@ -191,10 +192,23 @@ static bool look_again(struct app_pc head)
     return true;
 }
 
+/* A restless branch, of which more will be known later in this slice. */
+static bool look_later(struct app_pc head)
+{
+    struct block *b = block_find(head);
+    if (!b || b->early == MOST_EARLY)
+        return false;
+    b->early++;
+    b->heat = 0;
+    return true;
+}
+
 /* After a trace is complete: makes a fragment of it and hangs it on its head's block. */
 static rc_t trace_complete(struct thread *t)
 {
     struct app_pc head = t->rec.trace.head;
+    if (t->rec.restless && look_later(head))
+        return RC_OK;
     if (t->expects_loop && t->rec.trace.end != TRACE_LOOP && look_again(head))
         return RC_OK;
     struct fragment *f = fc_find(head);
@@ -280,6 +294,8 @@ static struct outcome run_block(struct thread *t, struct block *b)
     bool call = b->kind == IK_CALL || b->kind == IK_CALL_IND;
     if (call || b->kind == IK_RET || b->kind == IK_JMP_IND)
         note_target(b, o.next.v);
+    if (b->kind == IK_JMP_IND || b->kind == IK_CALL_IND)
+        path_note(&t->rec.path, b->pc, o.next);
     bool back = o.taken && o.next.v <= b->pc.v && b->kind != IK_RET && !call;
     t->candidate = back || b->map_kind != MAP_TEXT ? LOOP_HEAD : call ? CALLED_HEAD : NO_HEAD;
     return o;
@@ -347,6 +363,7 @@ static void run_slice(struct cpu_ctx *ctx)
         control_go_native(t, pc);
     t->previous = NULL;
     t->candidate = NO_HEAD;
+    path_clear(&t->rec.path);
     slice_begins(t);
     for (;;)
         pc = step(t, pc, &taken);

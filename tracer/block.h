@@ -55,6 +55,7 @@ struct block {
     uint8_t kind; /* enum insn_kind of the terminator; IK_PLAIN: cut at the size limit */
     uint8_t cc, loop_op;
     uint8_t map_kind; /* enum map_kind of its text */
+    uint8_t early; /* traces from here that met a restless branch too early to know whether it goes round and round */
     uint8_t retries; /* traces from here that did not close, though it is a loop's head */
     bool checked; /* its module has no restartable sequences */
     uint8_t declined; /* rc_t of the last declined trace that started here; 0: none */

@@ -27,6 +27,8 @@ void rec_start(struct recorder *r, struct app_pc head, int max_insns)
     r->active = true;
     r->max_insns = max_insns;
     r->depth = 0;
+    r->restless = false;
+    r->round = r->passed = 0;
     r->trace.head = head;
     r->trace.steps = r->trace.insns = 0;
     r->trace.end = TRACE_DIRECT;
@@ -34,15 +36,22 @@ void rec_start(struct recorder *r, struct app_pc head, int max_insns)
 
 void rec_abort(struct recorder *r) { r->active = false; }
 
+/* Leaves before the last instruction of `step`. */
+static void cut(struct recorder *r, int step)
+{
+    r->trace.end = TRACE_BEFORE;
+    for (; r->trace.steps > step + 1; r->trace.steps--)
+        r->trace.insns -= r->insns[r->trace.steps - 1];
+}
+
 static enum rec_verdict finish(struct recorder *r, enum trace_end end)
 {
     r->trace.end = end;
     r->active = false;
-    if (r->native && r->depth > 0) { /* leave before the call that stays open */
-        r->trace.end = TRACE_BEFORE;
-        for (; r->trace.steps > r->open_step + 1; r->trace.steps--)
-            r->trace.insns -= r->insns[r->trace.steps - 1];
-    }
+    if (r->native && r->depth > 0) /* the call that stays open */
+        cut(r, r->open_step);
+    if (r->round && end != TRACE_LOOP && r->trace.steps > r->round_step)
+        cut(r, r->round_step);
     return REC_DONE;
 }
 
@@ -74,6 +83,19 @@ static bool is_recursion(const struct recorder *r, struct app_pc callee)
     return false;
 }
 
+/* False: where the indirect branch that ends b went can not be expected again. */
+static bool foreseen(struct recorder *r, const struct block *b)
+{
+    if (r->round)
+        return r->passed <= r->round ? path_repeats(&r->path, r->round) : !is_restless(b);
+    if (!is_restless(b))
+        return true;
+    r->round = path_round(&r->path);
+    r->round_step = r->trace.steps - 1;
+    r->restless = !r->round && path_is_short(&r->path);
+    return r->round >= r->passed && r->round;
+}
+
 enum rec_verdict rec_step(struct recorder *r, const struct block *b, struct outcome o)
 {
     struct trace *t = &r->trace;
@@ -85,11 +107,16 @@ enum rec_verdict rec_step(struct recorder *r, const struct block *b, struct outc
     bool matched = b->kind == IK_RET && r->depth > 0;
     r->open_step = call && r->depth == 0 ? t->steps - 1 : r->open_step;
     r->depth += call ? 1 : matched ? -1 : 0;
-    if (r->native && !matched && (b->kind == IK_RET || (indirect && is_restless(b))))
-        return finish(r, TRACE_BEFORE);
+    if (indirect && !matched) {
+        r->passed++;
+        if (r->native && (b->kind == IK_RET || !foreseen(r, b)))
+            return finish(r, TRACE_BEFORE);
+    }
+    if (r->passed < r->round)
+        return REC_MORE; /* its head is passed, inner loops are unrolled, until a limit is reached */
     if (app_pc_eq(o.next, t->head))
         return finish(r, TRACE_LOOP);
-    if (indirect && !matched && is_restless(b))
+    if (indirect && !matched && !r->round && is_restless(b))
         return finish(r, TRACE_INDIRECT);
     bool backward = o.taken && o.next.v <= b->pc.v && !indirect && !call;
     if (backward || (call && is_recursion(r, o.next))) {

@@ -5,11 +5,15 @@
  *
  *   idle --rec_start--> recording --rec_step: REC_DONE--> idle (trace complete)
  *                           +-------rec_abort-----------> idle
+ *
+ * Where the indirect branches of a thread go round and round (path.h), as an interpreter's do in a loop of the program that
+ * it interprets, the path is the whole round: it passes its own head several times, and closes when the round does.
  */
 #ifndef REHEAT_RECORD_H
 #define REHEAT_RECORD_H
 
 #include "tracer/interp.h"
+#include "tracer/path.h"
 
 #define TRACE_MAX_BLOCKS 256
 
@@ -43,6 +47,11 @@ struct recorder {
     bool native; /* traces are left to native code: a return that the trace did not call stays the program's own, so
                     that the CPU's return predictor stays in step; and so does a restless indirect branch, and a call that
                     the trace does not return from */
+    bool restless; /* the last trace ended at a restless branch, when too little was known of a round */
+    uint32_t round; /* indirect branches in the round that is being recorded; 0: none */
+    int round_step; /* the step that ends in the first restless one of them */
+    uint32_t passed; /* unmatched indirect branches in the trace */
+    struct path path;
     struct trace trace;
     uint16_t insns[TRACE_MAX_BLOCKS]; /* of each step */
 };

@@ -120,6 +120,85 @@ static void test_matched_return_may_be_restless(void **state)
     assert_int_equal(rec.trace.end, TRACE_INDIRECT);
 }
 
+/* An interpreter: `dispatch` at the head jumps to one of three handlers, which jump back to it, in rounds of four. */
+static const uint64_t round_of[] = {0x3000, 0x4000, 0x3000, 0x5000};
+
+static enum rec_verdict dispatch(uint64_t to)
+{
+    struct block b = block(0x1000, IK_JMP_IND), handler = block(to, IK_JMP);
+    b.target_runs = b.target_changes = 1000;
+    path_note(&rec.path, b.pc, app_pc(to));
+    enum rec_verdict v = rec.active ? went(&b, to, true) : REC_MORE;
+    return rec.active ? went(&handler, 0x1000, true) : v;
+}
+
+static void rounds_before(int branches)
+{
+    path_clear(&rec.path);
+    rec.native = true;
+    rec.active = false;
+    for (int i = 0; i < branches; i++)
+        dispatch(round_of[i % 4]);
+    rec_start(&rec, app_pc(0x1000), 64);
+}
+
+static void test_round_is_followed(void **state)
+{
+    (void)state;
+    rounds_before(60);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(dispatch(round_of[i]), REC_MORE);
+    assert_int_equal(dispatch(round_of[3]), REC_DONE);
+    assert_int_equal(rec.trace.end, TRACE_LOOP);
+    assert_int_equal(rec.trace.steps, 8);
+    assert_int_equal(rec.trace.step[6].went.v, 0x5000);
+    assert_false(rec.restless);
+}
+
+static void test_no_round_known_yet(void **state)
+{
+    (void)state;
+    rounds_before(20);
+    assert_int_equal(dispatch(round_of[0]), REC_DONE);
+    assert_int_equal(rec.trace.end, TRACE_BEFORE);
+    assert_true(rec.restless);
+    rec_start(&rec, app_pc(0x1000), 64);
+    assert_false(rec.restless);
+}
+
+/* A path known long enough that goes no round is not asked about again. */
+static void test_no_round_there(void **state)
+{
+    (void)state;
+    rounds_before(0);
+    for (uint64_t i = 0; i < PATH_KEEPS; i++)
+        path_note(&rec.path, app_pc(0x1000), app_pc(i * i));
+    assert_int_equal(dispatch(round_of[0]), REC_DONE);
+    assert_int_equal(rec.trace.end, TRACE_BEFORE);
+    assert_false(rec.restless);
+}
+
+/* The trace that is left ends before the first restless branch, as if no round had been known. */
+static void test_round_that_is_left(void **state)
+{
+    (void)state;
+    rounds_before(60);
+    assert_int_equal(dispatch(round_of[0]), REC_MORE);
+    assert_int_equal(dispatch(round_of[1]), REC_MORE);
+    assert_int_equal(dispatch(0x5000), REC_DONE);
+    assert_int_equal(rec.trace.end, TRACE_BEFORE);
+    assert_int_equal(rec.trace.steps, 1);
+    assert_int_equal(rec.trace.insns, 4);
+    rounds_before(60);
+    rec.max_insns = 10;
+    struct block b = block(0x1000, IK_JMP_IND);
+    assert_int_equal(dispatch(round_of[0]), REC_MORE);
+    assert_true(rec_stops_before(&rec, &b));
+    rec_finish_direct(&rec, b.pc);
+    assert_int_equal(rec.trace.end, TRACE_BEFORE);
+    assert_int_equal(rec.trace.steps, 1);
+}
+
 static void test_stops_before(void **state)
 {
     (void)state;
@@ -218,6 +297,10 @@ int main(void)
         cmocka_unit_test_setup(test_recursion_ends, start),
         cmocka_unit_test_setup(test_restless_indirect_ends_in_lookup, start),
         cmocka_unit_test_setup(test_matched_return_may_be_restless, start),
+        cmocka_unit_test_setup(test_round_is_followed, start),
+        cmocka_unit_test_setup(test_no_round_known_yet, start),
+        cmocka_unit_test_setup(test_no_round_there, start),
+        cmocka_unit_test_setup(test_round_that_is_left, start),
         cmocka_unit_test_setup(test_stops_before, start),
         cmocka_unit_test_setup(test_block_limit, start),
         cmocka_unit_test_setup(test_may_contain, start),
