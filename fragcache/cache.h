@@ -43,6 +43,7 @@ struct fragment {
     uint32_t first_exit;
     int exit_count;
     bool live, loop;
+    bool indirect; /* made from a trace that goes on behind an indirect jump */
     bool counted; /* its back edge stays unlinked, so that each iteration passes its hook */
     uint32_t set; /* 0: kept; otherwise it is on trial, together with the others of this set */
     uint64_t samples, entries;

@@ -40,6 +40,7 @@ static struct {
     struct group queue[GROUPS]; /* to be tried before anything else is looked for; the last one first */
     int queued;
     struct group now; /* on trial; n 0: none */
+    enum workclock_source source; /* of the next trial's clocks */
     bool any_kept; /* of this list */
     uint64_t spent, due; /* CPU time in slices; of the next slice */
     uint64_t rest, rest_end; /* after the next time in vain; of the last, in CPU time */
@@ -232,6 +233,7 @@ static void log_verdict(struct group g, const struct trial_result *r, uint64_t p
     fmt_str(&f, " ms until ");
     fmt_dec(&f, (int64_t)(sys_clock_ns(THREAD_CPU) / MS));
     fmt_str(&f, r->counted ? ", iterations counted" : r->no_clock ? ", without a clock" : "");
+    fmt_str(&f, r->source == WORKCLOCK_EXITS ? ", clocks at exits" : "");
     log_line(line);
 }
 
@@ -284,8 +286,11 @@ static void draw_conclusion(void)
     po.spent += r.cost_ns;
     if (log_wants(1))
         log_verdict(g, &r, percent);
-    po.stats.trials[r.verdict]++;
-    if (r.no_clock) /* nor will there be one for parts of it */
+    po.stats.trials[r.verdict] += !r.idle;
+    po.source = r.idle ? r.source + 1 : WORKCLOCK_BLOCKS;
+    if (r.idle && r.source < WORKCLOCK_NONE)
+        queue_add(g.start, g.n);
+    else if (r.no_clock) /* nor will there be one for parts of it */
         list_retire(RC_NO_CLOCK);
     else if (r.verdict == VERDICT_FASTER)
         group_keep(g, &r);
@@ -326,7 +331,8 @@ static void next_trial(uint64_t now)
         }
         rc_t rc = group_join(g);
         if (rc == RC_OK)
-            rc = trial_begin(&po.list[g.start], g.n);
+            rc = trial_begin(&po.list[g.start], g.n, po.source);
+        po.source = WORKCLOCK_BLOCKS;
         if (rc == RC_OK) {
             po.now = g;
             return;

@@ -130,6 +130,14 @@ static void trace_record(const struct trace *t, int n)
         record_file_append(settings->record_path, t, insns, n);
 }
 
+static bool jumps_indirectly(int n)
+{
+    for (int i = 0; i < n; i++)
+        if (insns[i].kind == IK_JMP_IND && !insns[i].rip_relative)
+            return true;
+    return false;
+}
+
 static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
 {
     const struct app_pc found_at = t->head;
@@ -157,8 +165,10 @@ static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
     if (loop && variant_emit(t, n, (int)settings->unroll, first, &variant[variants]) == RC_OK)
         variants++;
     *out = variant[0];
-    for (int i = 0; i < variants; i++)
+    for (int i = 0; i < variants; i++) {
         variant[i]->found_at = found_at;
+        variant[i]->indirect = jumps_indirectly(n);
+    }
     rc_t rc = adopt_take(variant, variants, &site);
     for (int i = 0; rc != RC_OK && i < variants; i++)
         TRY(fc_retire(variant[i]));

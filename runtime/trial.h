@@ -8,7 +8,8 @@
  * program's. Statistics: verdict.h.
  *
  * A loop outside of which nothing runs has no clock: its iterations are counted instead. Its hook then leads through a
- * counting stub on both arms, each iteration passes the hook, and windows are followed by a rest.
+ * counting stub on both arms, each iteration passes the hook, and windows are followed by a rest. What that costs each arm is
+ * known badly in an interpreter's dispatch: the gain must be large there.
  *
  *   TRL-1  between trials, and for what they rest, the arm is native.
  *   TRL-2  what is not shown to be faster is never kept.
@@ -20,6 +21,7 @@
 
 #include "runtime/candidate.h"
 #include "runtime/verdict.h"
+#include "runtime/workclock.h"
 
 #define TRIAL_MEMBERS 64
 
@@ -34,12 +36,14 @@ struct trial_result {
     int blocks, clocks;
     int32_t spread; /* ln units; how far windows of an arm lie from each other, on the average */
     bool no_clock; /* there was nothing steady to compare with */
+    enum workclock_source source; /* of its clocks; NONE: counted */
+    bool idle; /* they do not tick often enough, or much too often: no verdict, others may do */
     bool counted; /* iterations, for want of another clock */
 };
 
 /* Begins with n candidates, all on arm 0; those with fewer variants than others stay native in the arms they lack.
- * `samples` of them all. RC_NO_SAMPLING: there is no work clock. Outside signal handlers. */
-rc_t trial_begin(struct candidate *const *members, int n);
+ * Clocks are of `source` or a later one. RC_NO_CLOCK: there is none. Outside signal handlers. */
+rc_t trial_begin(struct candidate *const *members, int n, enum workclock_source source);
 /* At a CPU-time signal, `now` the thread's CPU time: closes the window, opens the next. *wait: nanoseconds to the next. */
 enum trial_state trial_tick(uint64_t now, uint64_t *wait);
 /* A decided trial's result; the trial is over, all arms native. */

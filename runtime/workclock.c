@@ -3,6 +3,7 @@
 #include <linux/mman.h>
 
 #include "fragcache/hook.h"
+#include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "tracer/asm.h"
@@ -201,35 +202,58 @@ static void clock_clear(struct clock *c)
     }
 }
 
-static int clocks_set(bool cheap, uint64_t now, struct fragment *const *own, int members)
+/* One more of the n chosen, at `at` if that may be. Returns how many there are then. */
+static int clock_try(int n, struct app_pc at, bool cheap, uint64_t now, struct fragment *const *own, int members)
+{
+    struct clock *c = clock_get(at, now);
+    if (c && clock_set(c, at, cheap, own, members) == RC_OK)
+        wc.chosen[n++] = (int)(c - wc.clock);
+    else if (c)
+        clock_clear(c);
+    return n;
+}
+
+static int clocks_at_blocks(bool cheap, uint64_t now, struct fragment *const *own, int members)
 {
     int n = 0, tries = 0;
     for (int i = 0; i < wc.ranked_count && n < WORKCLOCK_MOST && tries < 3 * WORKCLOCK_MOST; i++) {
-        const struct block *b = wc.ranked[i].b;
-        if (!apart(b->pc.v, n) || in_fragment(b->pc.v, b->pc.v + 1, own, members))
+        struct app_pc at = wc.ranked[i].b->pc;
+        if (!apart(at.v, n) || in_fragment(at.v, at.v + 1, own, members))
             continue;
         tries++;
-        struct clock *c = clock_get(b->pc, now);
-        if (c && clock_set(c, b->pc, cheap, own, members) == RC_OK)
-            wc.chosen[n++] = (int)(c - wc.clock);
-        else if (c)
-            clock_clear(c);
+        n = clock_try(n, at, cheap, now, own, members);
     }
     return n;
 }
 
-int workclock_choose(struct fragment *const *own, int members)
+static int clocks_at_exits(bool cheap, uint64_t now, struct fragment *const *own, int members)
 {
+    int n = 0, tries = 0;
+    for (int i = 0; i < members; i++)
+        for (int k = 0; k < own[i]->exit_count && n < WORKCLOCK_MOST && tries < 3 * WORKCLOCK_MOST; k++) {
+            struct app_pc at = fc_exit(own[i]->first_exit + (uint32_t)k)->target;
+            if (maps_kind(at) != MAP_TEXT || !apart(at.v, n) || in_fragment(at.v, at.v + 1, own, members))
+                continue;
+            tries++;
+            n = clock_try(n, at, cheap, now, own, members);
+        }
+    return n;
+}
+
+int workclock_choose(enum workclock_source source, struct fragment *const *own, int members)
+{
+    bool blocks = source == WORKCLOCK_BLOCKS;
     uint64_t mask = sys_signals_set(~0ULL), now = sys_clock_ns(THREAD_CPU);
     workclock_stop();
     wc.runs = 0;
     wc.ranked_count = 0;
     block_each(runs_add);
     block_each(rank);
-    wc.live = clocks_set(true, now, own, members);
-    wc.cheap = wc.live > 0;
-    if (!wc.live)
-        wc.live = clocks_set(false, now, own, members);
+    wc.cheap = true;
+    for (int round = 0; round < 2 && !wc.live; round++) {
+        wc.cheap = round == 0;
+        wc.live = (blocks ? clocks_at_blocks : clocks_at_exits)(wc.cheap, now, own, members);
+    }
     (void)sys_signals_set(mask);
     return wc.live;
 }

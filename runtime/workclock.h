@@ -18,8 +18,14 @@
 #define WORKCLOCK_MOST 12
 #define WORKCLOCK_HEAD WORKCLOCK_MOST /* counts the iterations of a loop that has no clock outside it */
 
-/* Chooses clocks among the blocks that were interpreted, and sets their hooks. Returns how many. `own`: the fragments on trial.*/
-int workclock_choose(struct fragment *const *own, int n);
+/* Where clocks may stand. */
+enum workclock_source {
+    WORKCLOCK_BLOCKS, /* among the blocks that were interpreted */
+    WORKCLOCK_EXITS, /* where the fragments on trial may be left to: what comes after a loop is seldom interpreted */
+    WORKCLOCK_NONE
+};
+/* Chooses clocks, and sets their hooks. Returns how many. `own`: the fragments on trial.*/
+int workclock_choose(enum workclock_source source, struct fragment *const *own, int n);
 /* Takes out the fastest clocks until the others no longer tick so often that it would be felt; `ticks` of each in a window of
  * ns. True: some are out. In signal handlers too. */
 bool workclock_thin(const uint64_t *ticks, uint64_t ns);
