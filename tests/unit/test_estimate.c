@@ -49,6 +49,19 @@ static void test_inlined_call_saves(void **state)
     assert_true(proven.before > guarded.after && guarded.after > proven.after);
 }
 
+static void test_dispatch_saves(void **state)
+{
+    (void)state;
+    static const char *const hex[] = {"ff e0", "ff 25 00 00 00 00"}; /* jmp rax; jmp [rip], as in a PLT */
+    for (int i = 0; i < 2; i++) {
+        struct ir ir = path(&hex[i], 1);
+        nodes[0].op = N_GUARD; /* that keeps the flags */
+        nodes[0].taken = true;
+        struct estimated e = ir_estimate(&ir);
+        assert_true(i ? e.before < e.after : e.before > e.after);
+    }
+}
+
 static void test_lookup_costs(void **state)
 {
     (void)state;
@@ -65,6 +78,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loop_as_it_was_saves_nothing),
         cmocka_unit_test(test_inlined_call_saves),
+        cmocka_unit_test(test_dispatch_saves),
         cmocka_unit_test(test_lookup_costs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
