@@ -243,8 +243,9 @@ static int clocks_at_exits(bool cheap, uint64_t now, struct fragment *const *own
 int workclock_choose(enum workclock_source source, struct fragment *const *own, int members)
 {
     bool blocks = source == WORKCLOCK_BLOCKS;
-    uint64_t mask = sys_signals_set(~0ULL), now = sys_clock_ns(THREAD_CPU);
+    uint64_t mask = sys_signals_set(~0ULL);
     workclock_stop();
+    uint64_t now = sys_clock_ns(THREAD_CPU);
     wc.runs = 0;
     wc.ranked_count = 0;
     block_each(runs_add);

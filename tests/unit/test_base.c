@@ -242,6 +242,13 @@ static void test_maps_constants_and_sharing(void **state)
     assert_true(maps_is_constant((uint64_t)(uintptr_t)constant, 8));
     assert_false(maps_is_constant((uint64_t)(uintptr_t)&variable, 8));
     assert_false(maps_is_constant((uint64_t)(uintptr_t)&local, 8));
+    assert_false(maps_is_constant((uint64_t)(uintptr_t)"of this program", 8));
+    assert_false(maps_is_constant((uint64_t)(uintptr_t)stdout, 8)); /* libc's, but it may be written */
+    uint64_t end = (uint64_t)(uintptr_t)constant & ~4095ULL;
+    while (maps_is_constant(end, 8))
+        end += 4096;
+    assert_true(maps_is_constant(end - 8, 8));
+    assert_false(maps_is_constant(end - 7, 8)); /* the last byte lies behind it */
     FILE *file = tmpfile(); /* read-only and private, but no module's: others may write the file */
     assert_non_null(file);
     assert_int_equal(ftruncate(fileno(file), 4096), 0);

@@ -14,6 +14,7 @@ static uint64_t emitted;
 /* The trial that runs, and how it will end. */
 static struct {
     int begun, ended, aborted, n, first; /* first: number of the first member's fragment */
+    enum workclock_source source;
     struct trial_result result;
     rc_t refuse;
 } trial;
@@ -57,12 +58,13 @@ void candidate_drop(struct candidate *c)
 bool candidate_covers(const struct candidate *c, uint64_t pc) { return c->variant[1]->tag.v == pc; }
 void candidate_forget_all(void) { made = 0; }
 
-rc_t trial_begin(struct candidate *const *members, int n)
+rc_t trial_begin(struct candidate *const *members, int n, enum workclock_source source)
 {
     if (trial.refuse != RC_OK)
         return trial.refuse;
     trial.begun++;
     trial.n = n;
+    trial.source = source;
     trial.first = (int)members[0]->variant[1]->id;
     return RC_OK;
 }
@@ -344,6 +346,27 @@ static void test_without_a_clock_parts_are_not_tried(void **state)
     assert_int_equal(declined[RC_NO_CLOCK], 4);
 }
 
+/* The next kind of clocks, then none; a trial that said nothing does not count. */
+static void test_clocks_that_stand_still_are_replaced(void **state)
+{
+    (void)state;
+    find(2);
+    samples(1, 30);
+    samples(2, 30);
+    ripen();
+    assert_int_equal(trial.source, WORKCLOCK_BLOCKS);
+    conclude((struct trial_result){.verdict = VERDICT_NEUTRAL, .idle = true, .no_clock = true, .source = WORKCLOCK_BLOCKS});
+    assert_int_equal(trial.begun, 2);
+    assert_int_equal(trial.n, 2);
+    assert_int_equal(trial.source, WORKCLOCK_EXITS);
+    assert_int_equal(dropped, 0);
+    assert_int_equal(policy_stats_get().trials[VERDICT_NEUTRAL], 0);
+    conclude((struct trial_result){.verdict = VERDICT_NEUTRAL}); /* each alone, with the first kind again */
+    assert_int_equal(trial.n, 1);
+    assert_int_equal(trial.source, WORKCLOCK_BLOCKS);
+    assert_int_equal(policy_stats_get().trials[VERDICT_NEUTRAL], 1);
+}
+
 static void test_trials_that_cannot_begin(void **state)
 {
     (void)state;
@@ -420,6 +443,7 @@ int main(void)
         TEST(test_sets_that_do_not_gain_come_apart),
         TEST(test_of_no_weight_is_not_tried_alone),
         TEST(test_without_a_clock_parts_are_not_tried),
+        TEST(test_clocks_that_stand_still_are_replaced),
         TEST(test_trials_that_cannot_begin),
         TEST(test_without_trials_all_is_kept_at_once),
         TEST(test_forked_while_something_is_tried),

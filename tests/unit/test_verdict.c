@@ -133,6 +133,65 @@ static void test_fit_finds_the_work(void **state)
     assert_true(gain > 0.085 && gain < 0.105); /* ln 1.1 = 0.095 */
 }
 
+/* The gain that the last fit shows, ln(arm 1 / arm 0). */
+static double fitted_gain(int n)
+{
+    double sum[2] = {0};
+    for (int w = 0; w < n; w++)
+        sum[w % 2] += log((double)fit_speed(w) / FIT_ONE);
+    return (sum[1] - sum[0]) * 2 / n;
+}
+
+/* One clock counts the work, the other time, but badly: what makes all windows look alike is not what makes each arm's. */
+static void test_fit_looks_for_steadiness_in_each_arm(void **state)
+{
+    (void)state;
+    enum { N = 400 };
+    seed = 12;
+    for (int w = 0; w < N; w++) {
+        double speed = w % 2 ? 1.1 : 1.0;
+        uint64_t ticks[FIT_CLOCKS] = {(uint64_t)(100000 * speed * (1 + 0.01 * normal())), (uint64_t)(100000 * (1 + 0.1 * normal()))};
+        fit_window(w, w % 2, ticks, 4000000);
+    }
+    (void)fit_windows(N);
+    assert_true(fitted_gain(N) > 0.09);
+    assert_true(fit_spread() < FIT_ONE / 50); /* about each arm's own speed */
+}
+
+/* In some windows a clock ticked without work. */
+static void test_fit_is_led_little_by_disturbances(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    double off = 0;
+    seed = 13;
+    for (int w = 0; w < N; w++) {
+        double a = 100 + 900 * uniform(), b = 100 + 900 * uniform(), ns = 3000 * a + 1000 * b;
+        uint64_t ticks[FIT_CLOCKS] = {(uint64_t)a, (uint64_t)(w % 17 ? b : 6 * b)};
+        fit_window(w, w % 2, ticks, (uint64_t)ns);
+    }
+    (void)fit_windows(N);
+    for (int w = 0; w < N; w++)
+        if (w % 17)
+            off += fabs(log((double)fit_speed(w) / FIT_ONE) - log((double)fit_speed(1) / FIT_ONE)) / N;
+    assert_true(off < 0.09); /* 0.11 without reweighting */
+}
+
+/* Ticks are work that was done, never work that was not. */
+static void test_fit_has_no_negative_work(void **state)
+{
+    (void)state;
+    enum { N = 200 };
+    seed = 14;
+    for (int w = 0; w < N; w++) {
+        double junk = 50000 * uniform();
+        uint64_t ticks[FIT_CLOCKS] = {(uint64_t)(100000 + junk), (uint64_t)junk};
+        fit_window(w, w % 2, ticks, 4000000);
+    }
+    assert_int_equal(fit_windows(N), 1);
+    assert_true(fit_spread() > FIT_ONE / 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +201,9 @@ int main(void)
         cmocka_unit_test(test_gains_are_kept_and_losses_found),
         cmocka_unit_test(test_every_trial_ends),
         cmocka_unit_test(test_fit_finds_the_work),
+        cmocka_unit_test(test_fit_looks_for_steadiness_in_each_arm),
+        cmocka_unit_test(test_fit_is_led_little_by_disturbances),
+        cmocka_unit_test(test_fit_has_no_negative_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
