@@ -52,14 +52,17 @@ static rc_t loop_prepare(struct trace *t, struct insn *insns, int n, enum hook_t
     return rc;
 }
 
-rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site)
+static bool is_taken(struct app_pc tag)
 {
-    if (!adopt_alone())
-        return RC_HOOK_THREADS;
-    if (n < 2)
-        return RC_TOO_SHORT;
-    if (t->end == TRACE_BEFORE && n < LEAST_OPEN)
-        return RC_TOO_SHORT; /* what leaves at once costs a jump more than it saves */
+    for (const struct fragment *f = fc_newest(); f; f = f->next)
+        if (f->live && app_pc_eq(f->tag, tag))
+            return true;
+    return false;
+}
+
+/* Where the trace can be entered. */
+static rc_t entry_find(struct trace *t, struct insn *insns, int n, struct site *site)
+{
     if (t->end == TRACE_LOOP && passes(insns, n, t->head) > 1) { /* it would mostly be entered where it does not go on */
         rc_t rc = loop_prepare(t, insns, n, TACTIC_LONG, site);
         return rc == RC_OK ? RC_OK : loop_prepare(t, insns, n, TACTIC_PUN, site);
@@ -73,6 +76,45 @@ rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site
     if (rc != RC_OK && t->end == TRACE_LOOP)
         rc = loop_prepare(t, insns, n, TACTIC_LONG, site);
     return rc == RC_OK ? RC_OK : check(t->head, TACTIC_PUN, site);
+}
+
+/* Another way round a loop that is entered already: from where that one is left. */
+static rc_t entry_by_links(struct trace *t, struct insn *insns, int n, struct site *site)
+{
+    for (int k = 0; k < n; k++) {
+        struct app_pc at = insns[k].pc;
+        if (!trace_can_rotate(t, insns, n, k) || passes(insns, n, at) > 1 || is_taken(at) || !fc_has_exits_to(at))
+            continue;
+        site->len = 0;
+        return trace_rotate(t, insns, n, k);
+    }
+    return RC_BUSY;
+}
+
+rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site)
+{
+    if (!adopt_alone())
+        return RC_HOOK_THREADS;
+    if (n < 2)
+        return RC_TOO_SHORT;
+    if (t->end == TRACE_BEFORE && n < LEAST_OPEN)
+        return RC_TOO_SHORT; /* what leaves at once costs a jump more than it saves */
+    TRY(entry_find(t, insns, n, site));
+    return is_taken(t->head) ? entry_by_links(t, insns, n, site) : RC_OK; /* a place can have one hook */
+}
+
+static bool is_inside(struct app_pc pc)
+{
+    for (const struct fragment *f = fc_newest(); f; f = f->next)
+        for (int i = 0; f->live && i < f->text_count; i++)
+            if (pc.v >= f->text[i].start && pc.v < f->text[i].end)
+                return true;
+    return false;
+}
+
+bool adopt_connects(const struct trace *t)
+{
+    return t->end == TRACE_DIRECT && is_inside(t->exit) && fc_has_exits_to(t->head);
 }
 
 rc_t adopt_take(struct fragment *const *variants, int n, const struct site *site)

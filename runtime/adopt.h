@@ -19,6 +19,8 @@
  * reason when there is no such place; RC_OK with site->len == 0 when only links from other fragments lead here and
  * that is enough. */
 rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site);
+/* True when it leads from one fragment back into what another was made from: what it gains, they gain. */
+bool adopt_connects(const struct trace *t);
 /* Hands the variants of a fragment that were emitted held over to the policy. Its set is then 0, and it may be entered, or it waits
  * for its trial. The hook's reasons. */
 rc_t adopt_take(struct fragment *const *variants, int n, const struct site *site);

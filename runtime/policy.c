@@ -208,7 +208,7 @@ static bool ripe(uint64_t now)
 static void log_verdict(struct group g, const struct trial_result *r, uint64_t percent)
 {
     static const char *const words[] = {"undecided", "kept", "slower", "neutral"};
-    char line[240];
+    char line[300];
     struct fmt f = fmt_on(line, sizeof line);
     fmt_str(&f, "trial of ");
     fmt_dec(&f, g.n);
@@ -233,6 +233,10 @@ static void log_verdict(struct group g, const struct trial_result *r, uint64_t p
     fmt_str(&f, " ms until ");
     fmt_dec(&f, (int64_t)(sys_clock_ns(THREAD_CPU) / MS));
     fmt_str(&f, r->counted ? ", iterations counted" : r->no_clock ? ", without a clock" : "");
+    if (r->unset) {
+        fmt_str(&f, ", hooks not set: ");
+        fmt_dec(&f, r->unset);
+    }
     fmt_str(&f, r->source == WORKCLOCK_EXITS ? ", clocks at exits" : "");
     log_line(line);
 }

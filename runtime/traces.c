@@ -159,7 +159,7 @@ static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
     TRY(adopt_prepare(t, insns, n, &site));
     trace_record(t, n);
     bool loop = t->end == TRACE_LOOP && n <= UNROLL_INSNS && settings->unroll > 1 && settings->trial;
-    if (settings->trial && settings->least && !promising(t, n, loop))
+    if (settings->trial && settings->least && !adopt_connects(t) && !promising(t, n, loop))
         return RC_UNPROMISING;
     TRY(variant_emit(t, n, 1, first, &variant[variants++]));
     if (loop && variant_emit(t, n, (int)settings->unroll, first, &variant[variants]) == RC_OK)

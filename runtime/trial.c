@@ -40,7 +40,7 @@ static struct {
     struct candidate *member[TRIAL_MEMBERS];
     int n, arms, dropped; /* dropped: bit for each arm that is out of the race */
     bool counted, resting;
-    int starts;
+    int starts, unset; /* unset: members whose hook could not be set in some window */
     enum workclock_source source;
     bool used[CLOCKS];
     int order[CANDIDATE_ARMS], order_count, at; /* the block's windows */
@@ -84,13 +84,16 @@ static void switch_all(int arm)
 {
     uint64_t mask = sys_signals_set(~0ULL);
     poke_batch_begin();
+    int failed = 0;
     for (int i = 0; i < tr.n; i++) {
         int to = arm < tr.member[i]->arms ? arm : 0;
         if (tr.member[i]->arm != to || tr.counted)
-            (void)candidate_switch(tr.member[i], to);
+            failed += candidate_switch(tr.member[i], to) != RC_OK;
     }
     poke_batch_end();
     (void)sys_signals_set(mask);
+    if (failed > tr.unset)
+        tr.unset = failed;
 }
 
 /* All hooks are out while the trial rests. */
@@ -155,6 +158,7 @@ static void decide(struct trial_result r, uint64_t now)
     r.cpu_ns = now - tr.began;
     r.counted = tr.counted;
     r.source = tr.source;
+    r.unset = tr.unset;
     r.blocks = tr.blocks;
     r.spread = (int32_t)(fit_spread() * VERDICT_ONE / FIT_ONE);
     r.cost_ns = tr.cost_ns + exposure_cost();
@@ -263,6 +267,8 @@ static void block_end(uint64_t now)
     tr.blocks++;
     if (tr.blocks == THIN_BLOCKS && tr.ticks_all < LEAST_TICKS * (uint64_t)tr.windows)
         decide((struct trial_result){.verdict = VERDICT_NEUTRAL, .no_clock = true, .idle = true}, now);
+    else if (tr.unset == tr.n)
+        decide((struct trial_result){.verdict = VERDICT_NEUTRAL}, now);
     else if (verdict_due(tr.blocks) || overdue(now))
         look(now);
     order_shuffle();
@@ -338,7 +344,7 @@ rc_t trial_begin(struct candidate *const *members, int n, enum workclock_source 
     tr.chance = tr.chance ? tr.chance : sys_tsc() | 1;
     tr.n = n;
     tr.arms = 2;
-    tr.starts = 0;
+    tr.starts = tr.unset = 0;
     tr.cost_ns = tr.block_cost = 0;
     tr.resting = false;
     for (int i = 0; i < n; i++) {

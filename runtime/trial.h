@@ -34,6 +34,7 @@ struct trial_result {
     uint64_t cpu_ns; /* it took */
     uint64_t cost_ns; /* of CPU time: clocks, signals, slower arms */
     int blocks, clocks;
+    int unset; /* members that could not be entered: their arms were native */
     int32_t spread; /* ln units; how far windows of an arm lie from each other, on the average */
     bool no_clock; /* there was nothing steady to compare with */
     enum workclock_source source; /* of its clocks; NONE: counted */

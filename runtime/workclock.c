@@ -16,6 +16,7 @@
 #define LAST_RATE 120000000u /* or of the last one */
 #define LEAST_RUNS 4u /* of a block; fewer say nothing about its rate */
 #define APART 32u /* bytes between two clocks */
+#define HOOK_REACH 8u /* a pun's jump ends in bytes that belong to what follows */
 #define RANKED 64
 #define TABLE 48 /* clocks that are remembered, live or not */
 
@@ -120,6 +121,15 @@ static bool in_fragment(uint64_t start, uint64_t end, struct fragment *const *ow
     return false;
 }
 
+/* A hook here and one where a fragment is entered would depend on each other's bytes; the fragment's could not be set. */
+static bool near_entry(uint64_t at, struct fragment *const *own, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (at - own[i]->tag.v + HOOK_REACH < 2 * HOOK_REACH)
+            return true;
+    return false;
+}
+
 /* 8 * |log2(a / b)|, roughly */
 static uint32_t octaves(uint64_t a, uint64_t b)
 {
@@ -218,7 +228,7 @@ static int clocks_at_blocks(bool cheap, uint64_t now, struct fragment *const *ow
     int n = 0, tries = 0;
     for (int i = 0; i < wc.ranked_count && n < WORKCLOCK_MOST && tries < 3 * WORKCLOCK_MOST; i++) {
         struct app_pc at = wc.ranked[i].b->pc;
-        if (!apart(at.v, n) || in_fragment(at.v, at.v + 1, own, members))
+        if (!apart(at.v, n) || in_fragment(at.v, at.v + 1, own, members) || near_entry(at.v, own, members))
             continue;
         tries++;
         n = clock_try(n, at, cheap, now, own, members);
@@ -232,7 +242,8 @@ static int clocks_at_exits(bool cheap, uint64_t now, struct fragment *const *own
     for (int i = 0; i < members; i++)
         for (int k = 0; k < own[i]->exit_count && n < WORKCLOCK_MOST && tries < 3 * WORKCLOCK_MOST; k++) {
             struct app_pc at = fc_exit(own[i]->first_exit + (uint32_t)k)->target;
-            if (maps_kind(at) != MAP_TEXT || !apart(at.v, n) || in_fragment(at.v, at.v + 1, own, members))
+            if (maps_kind(at) != MAP_TEXT || !apart(at.v, n) || in_fragment(at.v, at.v + 1, own, members) ||
+                near_entry(at.v, own, members))
                 continue;
             tries++;
             n = clock_try(n, at, cheap, now, own, members);
