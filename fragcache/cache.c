@@ -342,6 +342,8 @@ static rc_t fragment_note_text(struct fragment *f, const struct ir *ir)
     int runs = 0;
     for (int i = 0; i < ir->insn_count; i++)
         runs += !insn_continues(ir, i);
+    for (int i = 0; i < ir->hammock_count; i++)
+        runs += ir->hammocks[i].other_count;
     struct text_run *text = arena_alloc(&fc.arena, sizeof *text * (size_t)runs);
     if (!text)
         return RC_NO_MEMORY;
@@ -352,6 +354,11 @@ static rc_t fragment_note_text(struct fragment *f, const struct ir *ir)
             text[n++].start = in->pc.v;
         text[n - 1].end = in->pc.v + in->len;
     }
+    for (int i = 0; i < ir->hammock_count; i++)
+        for (int k = 0; k < ir->hammocks[i].other_count; k++) {
+            const struct insn *in = &ir->made[ir->hammocks[i].other_at + k];
+            text[n++] = (struct text_run){in->pc.v, in->pc.v + in->len};
+        }
     f->text = text;
     f->text_count = runs;
     return RC_OK;

@@ -1,5 +1,6 @@
 #include "fragcache/lower.h"
 
+#include "fragcache/roll.h"
 #include "runtime/base/context.h"
 #include "tracer/asm.h"
 
@@ -30,7 +31,7 @@ static void recipe(struct lowering *l, struct recipe r)
 {
     struct lowered *out = l->out;
     r.at = (uint32_t)l->a.len;
-    r.stacked = R_NONE;
+    r.stacked = r.from == PC_ROLL ? r.stacked : R_NONE;
     if (out->recipe_count && out->recipes[out->recipe_count - 1].at == r.at)
         out->recipe_count--;
     if (out->recipe_count == LOWER_MAX_RECIPES)
@@ -312,6 +313,26 @@ static rc_t lower_guard(struct lowering *l, const struct node *n)
     return lower_effect(l, in);
 }
 
+static rc_t lower_hammock(struct lowering *l, const struct node *n)
+{
+    const struct hammock *s = &l->ir->hammocks[n->hammock];
+    for (int i = 0; i < s->count; i++) {
+        const struct hammock_step *t = &s->step[i];
+        if (i >= s->commit)
+            recipe(l, roll_recipe(t));
+        else if (t->kind == HAMMOCK_STORE)
+            recipe(l, (struct recipe){.pc = l->ir->insns[n->insn].pc.v, .first = R_NONE, .second = R_NONE, .from = PC_AGAIN});
+        if (t->kind == HAMMOCK_STORE)
+            asm_store_sum(&l->a, t->sum, t->reg, t->bytes);
+        else if (t->kind == HAMMOCK_CMOV)
+            asm_cmov(&l->a, t->cc, t->reg, t->sum.base);
+        else
+            asm_set_sum(&l->a, t->reg, t->sum);
+    }
+    l->out->insns_out += s->count;
+    return RC_OK;
+}
+
 /* What the program is about to execute where the node begins. */
 static uint64_t node_pc(const struct ir *ir, const struct node *n)
 {
@@ -331,6 +352,7 @@ static rc_t lower_node(struct lowering *l, const struct node *n)
         l->out->insns_out++;
         return RC_OK;
     case N_GUARD: return lower_guard(l, n);
+    case N_HAMMOCK: return lower_hammock(l, n);
     case N_LOOKUP: return lower_lookup(l, n, false);
     case N_BACK:
     case N_BACK_IF: return lower_back(l, n);

@@ -49,7 +49,9 @@ struct lowered_node {
 enum recipe_pc {
     PC_KNOWN, /* recipe.pc */
     PC_RDX, /* what rdx holds before it is reloaded: an indirect branch has been done */
-    PC_SLOT /* slots.target */
+    PC_SLOT, /* slots.target */
+    PC_AGAIN, /* recipe.pc; a fault here is met again, where it belongs, when the program's own code goes on there */
+    PC_ROLL /* the instruction is a move or a sum of registers: do it (fragcache/roll.h), then what the next recipe says */
 };
 struct recipe {
     uint64_t pc;

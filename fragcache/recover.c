@@ -1,6 +1,7 @@
 #include "fragcache/recover.h"
 
 #include "fragcache/hook.h"
+#include "fragcache/roll.h"
 #include "runtime/base/codemem.h"
 #include "runtime/base/mem.h"
 #include "tracer/asm.h"
@@ -139,9 +140,20 @@ static bool recover_fragment(struct cpu_state *s, const struct code_region *r, c
 {
     const struct place *p = place_find((size_t)(r - code_region_get(0)), s->pc);
     const struct recipe *recipe = p ? recipe_find(p, s->pc) : NULL;
-    if (recipe)
-        apply(s, recipe, slots);
-    return recipe != NULL;
+    if (!recipe)
+        return false;
+    for (; recipe->from == PC_ROLL; recipe++)
+        roll_forward(s->gpr, s->rflags, recipe);
+    apply(s, recipe, slots);
+    return true;
+}
+
+bool fc_faults_again(uint64_t pc)
+{
+    const struct code_region *r = code_region_find(pc);
+    const struct place *p = r ? place_find((size_t)(r - code_region_get(0)), pc) : NULL;
+    const struct recipe *recipe = p ? recipe_find(p, pc) : NULL;
+    return recipe && recipe->from == PC_AGAIN;
 }
 
 bool fc_recover(struct cpu_state *s, const struct tls_slots *slots)

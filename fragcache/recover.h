@@ -28,6 +28,10 @@ struct cpu_state {
  * that is known, *s is unchanged. */
 bool fc_recover(struct cpu_state *s, const struct tls_slots *slots);
 
+/* A fault at this pc, in code of ours, is no fault of the program's where fc_recover puts it, but will be one when its own
+ * code goes on from there. As fc_recover. */
+bool fc_faults_again(uint64_t pc);
+
 /* Code of a region's fragment area has these recipes, by offset from `start`; they are the caller's, and stay until
  * recover_forget. Later code lies higher. RC_NO_MEMORY. */
 rc_t recover_add(struct cache_pc start, uint32_t len, const struct recipe *recipes, int count);

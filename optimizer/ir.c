@@ -34,7 +34,7 @@ rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, in
     ir->end = t->end;
     ir->insns = insns;
     ir->insn_count = n;
-    ir->count = ir->made_count = 0;
+    ir->count = ir->made_count = ir->hammock_count = 0;
     for (int i = 0; i < PASS_COUNT; i++)
         ir->changes[i] = 0;
     int step = 0;
@@ -83,9 +83,50 @@ static rc_t verify_removed(const struct ir *ir, const struct node *n)
     case N_PUSH_CONST:
     case N_ADD_SP:
     case N_EXIT_LOOP:
+    case N_HAMMOCK:
     case N_LOOKUP: return RC_VERIFY;
     default: return RC_OK;
     }
+}
+
+static uint16_t written_by(const struct insn *in, uint16_t *stores)
+{
+    *stores = (uint16_t)(*stores + in->stores);
+    return in->gpr_written;
+}
+
+static bool may_be_covered(const struct insn *in) { return in->kind == IK_PLAIN || in->kind == IK_JMP; }
+
+/* IR-6 */
+static rc_t verify_hammock(const struct ir *ir, int at)
+{
+    const struct node *n = &ir->nodes[at];
+    if (n->hammock >= ir->hammock_count || ir->insns[n->insn].kind != IK_JCC)
+        return RC_VERIFY;
+    const struct hammock *s = &ir->hammocks[n->hammock];
+    uint16_t go = 0, leave = 0, has = 0, may_write = s->scratch | s->spare;
+    if (s->nodes < 1 || at + s->nodes >= ir->count || s->commit > s->count || s->count > HAMMOCK_STEPS ||
+        s->other_at + s->other_count > ir->made_count)
+        return RC_VERIFY;
+    for (int i = 1; i < s->nodes; i++) {
+        const struct insn *in = &ir->insns[n[i].insn];
+        if (!n[i].removed || n[i].appended || !may_be_covered(in))
+            return RC_VERIFY;
+        may_write |= written_by(in, &go);
+    }
+    for (int i = 0; i < s->other_count; i++) {
+        if (!may_be_covered(&ir->made[s->other_at + i]))
+            return RC_VERIFY;
+        may_write |= written_by(&ir->made[s->other_at + i], &leave);
+    }
+    for (int i = 0; i < s->count; i++) {
+        const struct hammock_step *t = &s->step[i];
+        bool store = t->kind == HAMMOCK_STORE, last = i + 1 == s->commit;
+        has = (uint16_t)(has + store);
+        if (store ? !last : !(may_write & 1u << t->reg))
+            return RC_VERIFY;
+    }
+    return go == leave && go == has ? RC_OK : RC_VERIFY;
 }
 
 static rc_t verify_node(const struct ir *ir, const struct node *n, bool laid_out, bool last)
@@ -120,8 +161,17 @@ rc_t ir_verify(const struct ir *ir, bool laid_out)
     }
     if (last < 0)
         return RC_VERIFY;
-    for (int i = 0; i < ir->count && laid_out; i++)
-        TRY(ir->nodes[i].removed ? verify_removed(ir, &ir->nodes[i])
-                                 : verify_node(ir, &ir->nodes[i], laid_out, i == last));
+    int covered = 0; /* below it: in a hammock */
+    for (int i = 0; i < ir->count && laid_out; i++) {
+        const struct node *n = &ir->nodes[i];
+        if (!n->removed && n->op == N_HAMMOCK) {
+            TRY(verify_hammock(ir, i));
+            covered = i + ir->hammocks[n->hammock].nodes;
+        }
+        if (n->removed && i >= covered)
+            TRY(verify_removed(ir, n));
+        else if (!n->removed)
+            TRY(verify_node(ir, n, laid_out, i == last));
+    }
     return RC_OK;
 }

@@ -18,12 +18,15 @@
  *   IR-4  a made instruction decodes to what the node says, writes the registers that the original writes, no memory
  *         that it does not, and no flags beyond the original's that are not dead.
  *   IR-5  a removed plain instruction stores nothing, orders nothing, and leaves rsp alone; a removed guard is a jump.
+ *   IR-6  a hammock stands for a conditional branch and removed plain instructions and jumps up to a node that is its
+ *         trace's; it writes registers that either side writes or that are free, and stores just as both sides do.
  *
  * Pure: no process state, no system calls. Memory is the caller's. */
 #ifndef REHEAT_IR_H
 #define REHEAT_IR_H
 
 #include "runtime/base/rc.h"
+#include "tracer/asm.h"
 #include "tracer/decode.h"
 #include "tracer/record.h"
 
@@ -49,6 +52,7 @@ enum node_op {
     N_ADD_SP, /* rsp += value, flags untouched: a return whose slot is known */
     N_GUARD, /* indirect branch expected to go to target; anything else is looked up */
     N_LOOKUP, /* indirect branch that is always looked up; ends the trace */
+    N_HAMMOCK, /* both sides of a branch at once, up to where they meet: ir->hammocks[hammock] */
     N_BACK, /* jump to the trace's head; ends the trace */
     N_BACK_IF, /* jump to the head when cc holds */
     N_EXIT /* leave to target; ends the trace */
@@ -59,9 +63,35 @@ struct live_set {
     uint16_t gpr, flags; /* masks over enum reg; FL_* */
 };
 
+/* What an N_HAMMOCK does. Its nodes are its own, which stands for a branch, and those behind it up to where the other side
+ * joins them; these are removed. Neither side does more than write general registers and store once, the same bytes.
+ *
+ *   before `commit`: the program is still at the branch: only `scratch`, dead on both sides, is written; besides it, what
+ *                    going through the branch's side again would not see. The store comes last, and does no harm twice.
+ *   from `commit` on: registers are moved and added, which recovery can do as well: the program is where the sides meet. */
+enum hammock_kind {
+    HAMMOCK_SET, /* reg = sum */
+    HAMMOCK_CMOV, /* if cc: reg = sum.base */
+    HAMMOCK_STORE /* `bytes` of reg to [sum] */
+};
+struct hammock_step {
+    uint8_t kind, cc, reg, bytes;
+    struct asm_sum sum;
+};
+#define HAMMOCK_STEPS 16
+#define IR_HAMMOCKS 8
+struct hammock {
+    int nodes, shared; /* shared: nodes behind them that stand for the other side's own copies, too */
+    uint16_t other_at, other_count; /* the instructions of the side that was not recorded, in ir->made */
+    uint16_t scratch, spare; /* masks; spare: dead where the sides meet */
+    uint8_t count, commit;
+    struct hammock_step step[HAMMOCK_STEPS];
+};
+
 struct node {
     uint8_t op; /* enum node_op */
     uint8_t cc;
+    uint8_t hammock; /* N_HAMMOCK: index */
     bool removed, exit_taken, taken; /* taken: as recorded */
     bool appended; /* stands for no instruction: the end that layout adds */
     bool exit_known; /* liveness: at_exit is filled in */
@@ -102,13 +132,15 @@ struct ir {
 
     /* Results. */
     int made_count;
+    struct hammock hammocks[IR_HAMMOCKS];
+    int hammock_count;
     uint32_t changes[PASS_COUNT];
 };
 
 /* Fills ir->nodes from a recorded trace and its decoded instructions. RC_TOO_LONG when cap is too small. */
 rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, int n);
 
-/* Checks IR-1 to IR-5; `laid_out` after the layout pass. RC_VERIFY. */
+/* Checks IR-1 to IR-6; `laid_out` after the layout pass. RC_VERIFY. */
 rc_t ir_verify(const struct ir *ir, bool laid_out);
 
 /* Appends a node (ends of traces). RC_TOO_LONG. */

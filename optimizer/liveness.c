@@ -37,7 +37,7 @@ static struct live_set before_insn(const struct insn *in, struct live_set after)
     return after;
 }
 
-/* The straight line of program text at pc, until its flags are decided. */
+/* The straight line of program text at pc. */
 static struct live_set live_at(const struct ir *ir, uint64_t pc)
 {
     uint8_t text[PEEK_BYTES];
@@ -56,7 +56,7 @@ static struct live_set live_at(const struct ir *ir, uint64_t pc)
         read.flags |= in.flags_read & ~dead.flags;
         dead.gpr |= in.gpr_full & ~read.gpr;
         dead.flags |= in.flags_killed & ~read.flags;
-        if (in.kind == IK_JCC || ((read.flags | dead.flags) & FL_STATUS) == FL_STATUS)
+        if (in.kind == IK_JCC)
             break;
         at += in.len;
         pc += in.len;
@@ -99,15 +99,42 @@ static void find_exits(struct ir *ir)
     }
 }
 
+/* Where n, a hammock, begins, on the side that was not recorded. */
+static struct live_set before_other(const struct ir *ir, const struct node *n)
+{
+    const struct hammock *s = &ir->hammocks[n->hammock];
+    struct live_set live = n[s->nodes].original;
+    for (int i = s->other_count; i-- > 0;)
+        live = before_insn(&ir->made[s->other_at + i], live);
+    return live;
+}
+
 /* Before n in the original program. */
 static struct live_set before_original(const struct ir *ir, const struct node *n, struct live_set after,
                                        struct live_set head)
 {
+    if (n->op == N_HAMMOCK)
+        after = join(after, before_other(ir, n));
     if (!n->removed)
         after = join(after, n->at_exit);
     if (n->op == N_BACK || n->op == N_BACK_IF)
         after = join(after, head);
     return n->appended ? after : before_insn(&ir->insns[n->insn], after);
+}
+
+static struct live_set before_hammock(const struct hammock *s, struct live_set after)
+{
+    for (int i = s->count; i-- > 0;) {
+        const struct hammock_step *t = &s->step[i];
+        if (t->kind == HAMMOCK_SET)
+            after.gpr &= (uint16_t)~(1u << t->reg);
+        else
+            after.gpr |= (uint16_t)(1u << t->reg);
+        if (t->kind == HAMMOCK_CMOV)
+            after.flags |= liveness_cc_reads(t->cc);
+        after.gpr |= asm_sum_reads(t->sum);
+    }
+    return after;
 }
 
 /* Before n as it is now, not counting the original program. */
@@ -118,6 +145,7 @@ static struct live_set before_node(const struct ir *ir, const struct node *n, st
     case N_INSN: return before_insn(n->in ? n->in : in, after);
     case N_EXIT_IF:
     case N_BACK_IF: after.flags |= liveness_cc_reads(n->cc); break;
+    case N_HAMMOCK: return before_hammock(&ir->hammocks[n->hammock], after);
     case N_PUSH_CONST:
     case N_ADD_SP: after.gpr |= 1u << R_RSP; break;
     case N_EXIT_LOOP:
@@ -167,6 +195,12 @@ static struct live_set walk_nodes(struct ir *ir, struct live_set head)
             live = join(before_node(ir, n, live), n->original);
     }
     return live;
+}
+
+struct live_set liveness_before(const struct ir *ir, const struct node *n)
+{
+    struct live_set after = {(uint16_t)~n->gpr_dead, (uint16_t)(ALL_FLAGS & ~n->flags_dead)};
+    return n->removed ? after : join(before_node(ir, n, after), n->original);
 }
 
 /* From nothing upwards: the sets only grow, so this ends. */

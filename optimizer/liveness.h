@@ -14,6 +14,9 @@
 /* Sets gpr_dead and flags_dead of every node of a laid-out trace. */
 void liveness_compute(struct ir *ir);
 
+/* Before n, with what liveness_compute found. */
+struct live_set liveness_before(const struct ir *ir, const struct node *n);
+
 /* The status flags that condition cc reads. */
 uint16_t liveness_cc_reads(unsigned cc);
 

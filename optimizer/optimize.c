@@ -4,8 +4,9 @@
 rc_t optimize_gated(struct ir *ir)
 {
     static rc_t (*const after_layout[PASS_COUNT])(struct ir *) = {
-        [PASS_unroll] = pass_unroll, [PASS_constants] = pass_constants, [PASS_branches] = pass_branches,
-        [PASS_loads] = pass_loads,   [PASS_flags] = pass_flags,         [PASS_select] = pass_select, [PASS_idle] = pass_idle,
+        [PASS_convert] = pass_convert,   [PASS_unroll] = pass_unroll, [PASS_constants] = pass_constants,
+        [PASS_branches] = pass_branches, [PASS_loads] = pass_loads,   [PASS_flags] = pass_flags,
+        [PASS_select] = pass_select,     [PASS_idle] = pass_idle,
     };
     TRY(ir_verify(ir, false));
     if (ir_runs(ir, PASS_calls))

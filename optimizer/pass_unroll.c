@@ -11,6 +11,7 @@ static void open_end(struct node *n, const struct node *away)
         return;
     }
     n->op = N_EXIT_IF;
+    n->exit_known = false; /* liveness has seen a back edge */
     n->cc ^= 1;
     n->target = away->target;
 }

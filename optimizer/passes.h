@@ -1,6 +1,7 @@
 /* The pass pipeline.
  *
- *   ir_build -> calls -> layout -> unroll -> constants -> branches -> loads -> flags -> select -> idle -> liveness -> lowering
+ *   ir_build -> calls -> layout -> convert -> unroll -> constants -> branches -> loads -> flags -> select -> idle -> liveness
+ *     -> lowering
  *
  * Each pass is one file and one function from IR to IR; optimize() runs them in the order of passes.def with the
  * verifier after each. The passes from constants on walk the path forward with what is known about values (values.h);
@@ -10,6 +11,9 @@
 
 #include "optimizer/ir.h"
 
+/* Passes that may well make a trace slower: without them one variant of it is made, with them another (runtime/traces.c). */
+#define PASSES_UNSURE (PASS_BIT(PASS_convert))
+
 /* Turns matched calls and returns into a push and an adjustment of rsp where the return slot is provably
  * unchanged: return slots are taken to be written only through rsp- or rbp-based addresses. */
 rc_t pass_calls(struct ir *ir);
@@ -17,6 +21,10 @@ rc_t pass_calls(struct ir *ir);
 /* Straightens the path: no taken jumps on it, conditions inverted so that staying falls through, what is
  * left of calls and returns guarded, and the end of the trace made explicit. */
 rc_t pass_layout(struct ir *ir);
+
+/* A branch whose sides are short and meet again becomes conditional moves: what cannot be predicted costs nothing then. It
+ * does not pay where the branch is steady; whether it is, a trace does not tell. */
+rc_t pass_convert(struct ir *ir);
 
 /* Repeats the body of a short loop ir->unroll times; what closed it in between becomes an exit. */
 rc_t pass_unroll(struct ir *ir);

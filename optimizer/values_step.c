@@ -390,6 +390,38 @@ static void step_guard(struct values *s, const struct node *n, const struct insn
         push_return(s, in->pc.v + in->len);
 }
 
+static struct value sum_value(struct values *s, struct asm_sum a)
+{
+    if (a.index < R_NONE)
+        return values_fresh(s, a.narrow ? 4 : 8);
+    struct value v = a.base < R_NONE ? value_moved(s->reg[a.base], a.disp) : value_const((uint64_t)a.disp);
+    return a.narrow ? values_zero_extend(s, v, 4) : v;
+}
+
+static void step_hammock(struct values *s, const struct hammock_step *t)
+{
+    struct insn at = {.mem_base = t->sum.base, .mem_index = t->sum.index, .mem_scale = t->sum.scale,
+                      .mem_disp = t->sum.disp, .mem_bytes = t->bytes};
+    unsigned reads = asm_sum_reads(t->sum);
+    struct value v, was = s->reg[t->reg];
+    struct place p;
+    if (t->kind == HAMMOCK_STORE) {
+        if (values_place(s, &at, &p))
+            values_store(s, &p, &was);
+        return;
+    }
+    v = sum_value(s, t->sum);
+    if (t->kind == HAMMOCK_CMOV && !value_equal(v, was)) {
+        uint8_t bits = v.bits > was.bits ? v.bits : was.bits;
+        reads |= 1u << t->reg;
+        v = values_fresh(s, 8);
+        v.bits = bits;
+    }
+    if (v.id != VALUE_SP)
+        s->leaked |= holds_sp(s, reads);
+    set_register(s, t->reg, v);
+}
+
 void values_step(struct values *s, const struct node *n)
 {
     const struct insn *in = &s->ir->insns[n->insn];
@@ -406,6 +438,10 @@ void values_step(struct values *s, const struct node *n)
     case N_EXIT_LOOP:
         if (in->loop_op < 3)
             s->reg[R_RCX] = value_moved(s->reg[R_RCX], -1);
+        break;
+    case N_HAMMOCK:
+        for (int i = 0; i < s->ir->hammocks[n->hammock].count; i++)
+            step_hammock(s, &s->ir->hammocks[n->hammock].step[i]);
         break;
     case N_PUSH_CONST: push_return(s, n->value); break;
     case N_ADD_SP: s->reg[R_RSP] = value_moved(s->reg[R_RSP], (int64_t)n->value); break;

@@ -126,12 +126,19 @@ static bool is_fault(int sig, const siginfo_t *info)
     return may_be && info->si_code > 0;
 }
 
-/* Blocks everything until the slice ends, and queues the signal again. Not one whose handler the kernel has reset. */
+/* False when the kernel has reset the handler, as SA_RESETHAND says. */
+static bool is_installed(int sig)
+{
+    uint64_t installed[4] = {0};
+    (void)sys_call6(__NR_rt_sigaction, sig, 0, (long)installed, 8, 0, 0);
+    return entry_index(installed[0]) >= 0;
+}
+
+/* Blocks everything until the slice ends, and queues the signal again. */
 static bool defer(int sig, siginfo_t *info, struct ucontext *uc)
 {
-    uint64_t installed[4] = {0}, mask = *(const uint64_t *)&uc->uc_sigmask;
-    (void)sys_call6(__NR_rt_sigaction, sig, 0, (long)installed, 8, 0, 0);
-    if (entry_index(installed[0]) < 0)
+    uint64_t mask = *(const uint64_t *)&uc->uc_sigmask;
+    if (!is_installed(sig))
         return false;
     uint64_t handlers_own = sys_signals_set(~0ULL);
     if (sys_call6(__NR_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, (long)info, 0, 0) < 0) {
@@ -228,14 +235,22 @@ static enum arrival arrive_natively(void *context, struct cpu_state *native)
 static __attribute__((noinline)) enum arrival arrive(int sig, siginfo_t *info, void *context, struct cpu_state *native)
 {
     state_get(registers_of(context), native);
-    if (!dispatch_in_control())
-        return arrive_natively(context, native);
+    bool again = is_fault(sig, info) && fc_faults_again(native->pc) && is_installed(sig);
+    if (!dispatch_in_control()) {
+        enum arrival how = arrive_natively(context, native);
+        return again ? ARRIVED_EARLY : how;
+    }
     if (own.held)
         return arrive_held(sig, info, context, native);
     if (signals_is_ours(native->pc))
         return ARRIVED_INSIDE;
     if (!code_region_find(native->pc))
         return ARRIVED; /* a handler that jumped out took the thread with it */
+    if (again && fc_recover(native, control_slots())) {
+        leave_control(context);
+        state_put(registers_of(context), native);
+        return ARRIVED_EARLY;
+    }
     return fc_recover(native, control_slots()) || recover_copy(native) ? ARRIVED_IN_CONTROL : ARRIVED_INSIDE;
 }
 

@@ -83,12 +83,13 @@ static int bisect_left(void)
     return changes < settings->bisect ? (int)(settings->bisect - changes) : -1;
 }
 
-/* One variant: `bodies` of a loop in a row. */
-static rc_t variant_optimize(const struct trace *t, int n, int bodies, struct ir *ir)
+/* One variant: `bodies` of a loop in a row, with the unsure passes or without. */
+static rc_t variant_optimize(const struct trace *t, int n, int bodies, bool unsure, struct ir *ir)
 {
     *ir = (struct ir){.nodes = nodes, .cap = MAX_NODES, .made = made_insns, .made_cap = MAX_MADE, .unroll = bodies};
     mem_zero(nodes, sizeof *nodes * (size_t)(n + 16));
-    ir->passes = passes_parse(settings->passes);
+    uint32_t named = passes_parse(settings->passes);
+    ir->passes = named ? named : unsure ? PASSES_ALL : PASSES_ALL & ~PASSES_UNSURE;
     ir->bisect = bisect_left();
     if (settings->control == CONTROL_SAMPLED)
         facts_give(ir);
@@ -96,11 +97,21 @@ static rc_t variant_optimize(const struct trace *t, int n, int bodies, struct ir
     return optimize(ir);
 }
 
-/* `first`: the id of the first one of this trace. */
-static rc_t variant_emit(const struct trace *t, int n, int bodies, uint32_t first, struct fragment **out)
+static bool unsure_changes(const struct ir *ir)
+{
+    for (int i = 0; i < PASS_COUNT; i++)
+        if ((PASSES_UNSURE & PASS_BIT(i)) && ir->changes[i])
+            return true;
+    return false;
+}
+
+/* `first`: the id of the first one of this trace. RC_END_OF_TRACE: the unsure passes change nothing. */
+static rc_t variant_emit(const struct trace *t, int n, int bodies, bool unsure, uint32_t first, struct fragment **out)
 {
     struct ir ir;
-    TRY(variant_optimize(t, n, bodies, &ir));
+    TRY(variant_optimize(t, n, bodies, unsure, &ir));
+    if (unsure && !unsure_changes(&ir))
+        return RC_END_OF_TRACE;
     changes += ir_changes(&ir);
     for (int i = 0; i < PASS_COUNT; i++)
         stats_changes[i] += ir.changes[i];
@@ -109,18 +120,20 @@ static rc_t variant_emit(const struct trace *t, int n, int bodies, uint32_t firs
 }
 
 /* Whether one of the variants may be expected to be faster by least= percent. What is slowed down for a test is. */
-static bool promising(const struct trace *t, int n, bool unrolled)
+static bool variant_promising(const struct trace *t, int n, int bodies, bool unsure)
 {
     struct ir ir;
-    for (int bodies = 1; bodies <= (unrolled ? (int)settings->unroll : 1); bodies += (int)settings->unroll - 1) {
-        if (variant_optimize(t, n, bodies, &ir) != RC_OK)
-            continue;
-        struct estimated e = ir_estimate(&ir);
-        uint32_t entered = t->end == TRACE_LOOP ? 0 : ENTRY_COST;
-        if ((uint64_t)(e.after + entered) * 100 <= (uint64_t)e.before * (100 - settings->least))
-            return true;
-    }
-    return settings->plant[0] != 0;
+    if (variant_optimize(t, n, bodies, unsure, &ir) != RC_OK)
+        return false;
+    struct estimated e = ir_estimate(&ir);
+    uint32_t entered = t->end == TRACE_LOOP ? 0 : ENTRY_COST;
+    return (uint64_t)(e.after + entered) * 100 <= (uint64_t)e.before * (100 - settings->least);
+}
+
+static bool promising(const struct trace *t, int n, bool unrolled)
+{
+    return variant_promising(t, n, 1, false) || (unrolled && variant_promising(t, n, (int)settings->unroll, false)) ||
+           variant_promising(t, n, 1, true) || settings->plant[0] != 0;
 }
 
 /* As the optimizer is about to see it. */
@@ -153,7 +166,7 @@ static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
     fc_set_held(native);
     if (!native) {
         trace_record(t, n);
-        return variant_emit(t, n, (int)settings->unroll, first, out);
+        return variant_emit(t, n, (int)settings->unroll, false, first, out);
     }
     facts_refresh();
     TRY(adopt_prepare(t, insns, n, &site));
@@ -161,8 +174,10 @@ static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
     bool loop = t->end == TRACE_LOOP && n <= UNROLL_INSNS && settings->unroll > 1 && settings->trial;
     if (settings->trial && settings->least && !adopt_connects(t) && !promising(t, n, loop))
         return RC_UNPROMISING;
-    TRY(variant_emit(t, n, 1, first, &variant[variants++]));
-    if (loop && variant_emit(t, n, (int)settings->unroll, first, &variant[variants]) == RC_OK)
+    TRY(variant_emit(t, n, 1, false, first, &variant[variants++]));
+    if (loop && variant_emit(t, n, (int)settings->unroll, false, first, &variant[variants]) == RC_OK)
+        variants++;
+    if (settings->trial && !settings->passes[0] && variant_emit(t, n, 1, true, first, &variant[variants]) == RC_OK)
         variants++;
     *out = variant[0];
     for (int i = 0; i < variants; i++) {

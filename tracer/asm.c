@@ -234,6 +234,58 @@ void asm_lea_sum(struct asm_buf *a, unsigned to, unsigned base, unsigned index)
     byte(a, 0);
 }
 
+/* modrm, sib and displacement of a sum. */
+static void modrm_sum(struct asm_buf *a, unsigned reg, struct asm_sum s)
+{
+    unsigned scale = s.scale == 8 ? 3u : s.scale >> 1, index = s.index == R_NONE ? 4 : s.index & 7u;
+    bool none = s.base == R_NONE, small = !none && s.disp == (int8_t)s.disp;
+    bool sib = none || s.index != R_NONE || (s.base & 7) == 4;
+    byte(a, (none ? 0 : small ? 0x40u : 0x80u) | (reg & 7) << 3 | (sib ? 4 : s.base & 7u));
+    if (sib)
+        byte(a, (s.index == R_NONE ? 0 : scale) << 6 | index << 3 | (none ? 5 : s.base & 7u));
+    if (small)
+        byte(a, (uint8_t)s.disp);
+    else
+        u32(a, (uint32_t)s.disp);
+}
+
+static unsigned rex_sum(unsigned w, unsigned reg, struct asm_sum s)
+{
+    return rex(w, reg, s.index == R_NONE ? 0 : s.index, s.base == R_NONE ? 0 : s.base);
+}
+
+void asm_set_sum(struct asm_buf *a, unsigned to, struct asm_sum s)
+{
+    if (s.index == R_NONE && s.base == R_NONE) {
+        asm_mov_imm64(a, to, s.narrow ? (uint32_t)s.disp : (uint64_t)s.disp);
+    } else if (s.index == R_NONE && !s.disp) {
+        byte(a, rex(!s.narrow, s.base, 0, to)); /* REX 89 /r: mov */
+        byte(a, 0x89);
+        byte(a, 0xc0u | (s.base & 7u) << 3 | (to & 7));
+    } else {
+        byte(a, rex_sum(!s.narrow, to, s)); /* REX 8d /r: lea */
+        byte(a, 0x8d);
+        modrm_sum(a, to, s);
+    }
+}
+
+void asm_cmov(struct asm_buf *a, unsigned cc, unsigned to, unsigned from)
+{
+    byte(a, rex(1, to, 0, from)); /* REX.W 0f 40+cc /r: cmovcc r64, r64 */
+    byte(a, 0x0f);
+    byte(a, 0x40u | cc);
+    byte(a, 0xc0u | (to & 7) << 3 | (from & 7));
+}
+
+void asm_store_sum(struct asm_buf *a, struct asm_sum at, unsigned from, unsigned bytes)
+{
+    if (bytes == 2)
+        byte(a, 0x66);
+    byte(a, rex_sum(bytes == 8, from, at)); /* REX 88, 89 /r: mov; with REX, 4 to 7 are spl to dil */
+    byte(a, bytes == 1 ? 0x88 : 0x89);
+    modrm_sum(a, from, at);
+}
+
 void asm_movzx16(struct asm_buf *a, unsigned to, unsigned from)
 {
     if (to > 7 || from > 7)

@@ -48,6 +48,20 @@ void asm_load(struct asm_buf *a, unsigned to, unsigned base, int32_t disp); /* m
 void asm_store(struct asm_buf *a, unsigned base, int32_t disp, unsigned from); /* mov [base+disp], from */
 void asm_lea(struct asm_buf *a, unsigned to, unsigned base, int32_t disp); /* lea to, [base+disp] */
 void asm_lea_sum(struct asm_buf *a, unsigned to, unsigned base, unsigned index); /* lea to, [base+index] */
+/* base + index * scale + disp; R_NONE: no such part. Narrow: its low 32 bits, zero-extended. Index is never rsp. */
+struct asm_sum {
+    uint8_t base, index, scale;
+    bool narrow;
+    int32_t disp;
+};
+static inline uint16_t asm_sum_reads(struct asm_sum s) /* mask */
+{
+    unsigned base = s.base < R_NONE ? 1u << s.base : 0, index = s.index < R_NONE ? 1u << s.index : 0;
+    return (uint16_t)(base | index);
+}
+void asm_set_sum(struct asm_buf *a, unsigned to, struct asm_sum s); /* to = s, as mov or lea */
+void asm_cmov(struct asm_buf *a, unsigned cc, unsigned to, unsigned from); /* if cc: to = from; 64 bits */
+void asm_store_sum(struct asm_buf *a, struct asm_sum at, unsigned from, unsigned bytes); /* 1, 2, 4 or 8; at is not narrow */
 void asm_movzx16(struct asm_buf *a, unsigned to, unsigned from); /* movzx to32, from16 */
 void asm_push_mem(struct asm_buf *a, uint64_t constant_at); /* push qword [rip+d], 6 bytes */
 void asm_push_imm32(struct asm_buf *a, int32_t v); /* push v, sign-extended; 5 bytes */

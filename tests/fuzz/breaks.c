@@ -290,6 +290,68 @@ static bool swap_stores(struct ir *ir, int i)
     return true;
 }
 
+/* --- hammocks */
+
+/* The last step of that kind; NULL: there is none. */
+static struct hammock_step *step_of(struct ir *ir, int at, enum hammock_kind kind)
+{
+    struct node *n = &ir->nodes[at];
+    struct hammock *h = n->op == N_HAMMOCK && !n->removed ? &ir->hammocks[n->hammock] : NULL;
+    for (int i = h ? h->count : 0; i-- > 0;)
+        if (h->step[i].kind == kind)
+            return &h->step[i];
+    return NULL;
+}
+
+static bool wrong_move_condition(struct ir *ir, int at)
+{
+    struct hammock_step *t = step_of(ir, at, HAMMOCK_CMOV);
+    if (t)
+        t->cc ^= 1;
+    return t != NULL;
+}
+
+/* One side's value for both. */
+static bool forget_move(struct ir *ir, int at)
+{
+    struct hammock_step *t = step_of(ir, at, HAMMOCK_CMOV);
+    if (t)
+        *t = (struct hammock_step){HAMMOCK_SET, 0, t->reg, 8, t->sum};
+    return t != NULL;
+}
+
+static bool lose_narrowness(struct ir *ir, int at)
+{
+    struct hammock_step *t = step_of(ir, at, HAMMOCK_SET);
+    bool narrow = t && t->sum.narrow;
+    if (narrow)
+        t->sum.narrow = false;
+    return narrow;
+}
+
+/* A register that is still needed taken for a free one. */
+static bool wrong_scratch(struct ir *ir, int at)
+{
+    struct hammock_step *set = step_of(ir, at, HAMMOCK_SET), *move = step_of(ir, at, HAMMOCK_CMOV);
+    if (!set || !move || move->sum.base != set->reg || set > move)
+        return false;
+    unsigned r = 0;
+    while (r < 16 && ((ir->hammocks[ir->nodes[at].hammock].spare & 1u << r) || r == R_RSP || r == move->reg))
+        r++;
+    if (r == 16)
+        return false;
+    set->reg = move->sum.base = (uint8_t)r;
+    return true;
+}
+
+static bool wrong_store_width(struct ir *ir, int at)
+{
+    struct hammock_step *t = step_of(ir, at, HAMMOCK_STORE);
+    if (t)
+        t->bytes = t->bytes == 8 ? 4 : 8;
+    return t != NULL;
+}
+
 /* The recipes are the lowering's: break_recipes. */
 static bool wrong_recipe(struct ir *ir, int at)
 {
@@ -320,6 +382,11 @@ static const struct {
     {"forget-zero-count", NULL, forget_zero_count},
     {"forget-reader", NULL, forget_reader},
     {"swap-stores", NULL, swap_stores},
+    {"wrong-move-condition", NULL, wrong_move_condition},
+    {"forget-move", NULL, forget_move},
+    {"lose-narrowness", NULL, lose_narrowness},
+    {"wrong-scratch", NULL, wrong_scratch},
+    {"wrong-store-width", NULL, wrong_store_width},
     {"wrong-recipe", NULL, wrong_recipe},
 };
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "tracer/decode.h"
+#include "fragcache/roll.h"
 
 /* The instruction before. */
 static bool stale_pc(struct recipe *r, const struct recipe *before)
@@ -16,7 +16,9 @@ static bool stale_pc(struct recipe *r, const struct recipe *before)
 static bool lose_spill(struct recipe *r, const struct recipe *before)
 {
     (void)before;
-    bool had = r->first != R_NONE;
+    bool had = r->first != R_NONE && r->from != PC_ROLL;
+    if (!had)
+        return false;
     r->first = R_NONE;
     return had;
 }
@@ -24,14 +26,16 @@ static bool lose_spill(struct recipe *r, const struct recipe *before)
 static bool lose_second_spill(struct recipe *r, const struct recipe *before)
 {
     (void)before;
-    bool had = r->second != R_NONE;
+    bool had = r->second != R_NONE && r->from != PC_ROLL;
+    if (!had)
+        return false;
     r->second = R_NONE;
     return had;
 }
 
 static bool spill_too_long(struct recipe *r, const struct recipe *before)
 {
-    bool ends = before && before->first != R_NONE && r->first == R_NONE && r->from == PC_KNOWN;
+    bool ends = before && before->from != PC_ROLL && before->first != R_NONE && r->first == R_NONE && r->from == PC_KNOWN;
     r->first = ends ? before->first : r->first;
     return ends;
 }
@@ -40,6 +44,27 @@ static bool lose_branch(struct recipe *r, const struct recipe *before)
 {
     bool had = before && r->from == PC_RDX;
     r->from = had ? PC_KNOWN : r->from;
+    return had;
+}
+
+/* A conditional move, done whatever the condition. */
+static bool roll_always(struct recipe *r, const struct recipe *before)
+{
+    bool had = r->from == PC_ROLL && (r->pc >> 32 & 0xff) != ROLL_ALWAYS;
+    (void)before;
+    if (had)
+        r->pc = (r->pc & ~(0xffULL << 32)) | (uint64_t)ROLL_ALWAYS << 32;
+    return had;
+}
+
+/* The move before, instead. */
+static bool roll_again(struct recipe *r, const struct recipe *before)
+{
+    uint32_t at = r->at;
+    bool had = r->from == PC_ROLL && before && before->from == PC_ROLL;
+    if (had)
+        *r = *before;
+    r->at = at;
     return had;
 }
 
@@ -59,6 +84,8 @@ static const struct {
     {"lose-second-spill", lose_second_spill},
     {"spill-too-long", spill_too_long},
     {"lose-branch", lose_branch},
+    {"roll-always", roll_always},
+    {"roll-again", roll_again},
     {"lower-stack", lower_stack},
 };
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fragcache/recover.h"
+
 #define MAX_LAPS 100000
 
 /* A jump there faults at the jump; a fragment has left it behind when that is noticed. */
@@ -13,7 +15,7 @@ bool compare_is_canonical(uint64_t pc)
 }
 
 /* What the subject leaves to, as the runtime would go on: the fragment again, the program's own code, or a pad. */
-static struct left finish(const struct subject *sub, struct way way, struct comparison *c)
+static struct left run_fragments(const struct subject *sub, struct way way, struct comparison *c)
 {
     struct state *s = &c->subject_state;
     struct left l = way.stop ? subject_run_until(sub, s, way.stop) : subject_run(sub, s, way.entry);
@@ -39,6 +41,16 @@ static struct left finish(const struct subject *sub, struct way way, struct comp
             return world_run(s, l.target);
     }
     return l;
+}
+
+/* Some faults are met again natively, before the program is told. */
+static struct left finish(const struct subject *sub, struct way way, struct comparison *c)
+{
+    uint64_t pc;
+    struct left l = run_fragments(sub, way, c);
+    if (l.kind != LEFT_FAULT || !fc_faults_again(l.pc) || !subject_recover(&c->subject_state, l.pc, &pc))
+        return l;
+    return world_run(&c->subject_state, pc);
 }
 
 static const char *compare_fault(const struct subject *sub, const struct comparison *c)

@@ -492,8 +492,10 @@ void gen_add_step(struct gen *g)
         add_accesses(g);
     else if (roll < 9)
         add_sum(g);
-    else if (roll < 58)
+    else if (roll < 54)
         gen_add_any(g);
+    else if (roll < 59)
+        gen_add_fork(g);
     else if (roll < 70)
         add_branch(g);
     else if (roll < 76)

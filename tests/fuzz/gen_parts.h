@@ -63,6 +63,8 @@ void gen_add_any(struct gen *g);
 bool gen_add_named(struct gen *g, const char *name, struct operands o);
 #define ADD(g, bytes) gen_add_bytes((g), bytes, sizeof(bytes) - 1)
 
+/* A branch whose sides meet again, and what goes with it. */
+void gen_add_fork(struct gen *g);
 /* One instruction or idiom; what closes the program. */
 void gen_add_step(struct gen *g);
 void gen_add_end(struct gen *g, const struct gen_roles *roles);

@@ -281,6 +281,58 @@ static bool build_plain(struct builder *b, const struct item *it)
     return true;
 }
 
+static int build_plains(struct builder *b, const struct item *it, int n)
+{
+    for (int i = 0; i < n; i++)
+        (void)build_plain(b, &it[i]);
+    return n;
+}
+
+/*      jcc other; A; [jcc pad]; join: ...      other: B; [jcc pad]; jmp join
+ * `left`: items behind the fork. How many of them are its sides; below 0: it cannot be built. */
+static int build_fork(struct builder *b, const struct item *it, int left)
+{
+    int plain = 0, n = it->reg, m = it->alt_reg;
+    while (plain < left && it[1 + plain].op == I_PLAIN)
+        plain++;
+    n = n < plain ? n : plain;
+    m = m < plain - n ? m : plain - n;
+    if (!run_to_here(b))
+        return -1;
+    bool taken = interp_condition((unsigned)it->arg, b->now.rflags);
+    uint64_t next = here(b) + 6, other = new_chunk(b), pad = new_pad(b);
+    if (!other)
+        return -1;
+    asm_jcc(&b->a, (unsigned)it->arg, other);
+    build_plains(b, it + 1, n);
+    uint64_t first_end = here(b);
+    at(b, other);
+    build_plains(b, it + 1 + n, m);
+    uint64_t other_end = here(b), join = first_end;
+    if (it->alt) {
+        at(b, taken ? other_end : first_end);
+        if (!run_to_here(b))
+            return -1;
+        unsigned cc = it->rip_at & 15u;
+        cc ^= interp_condition(cc, b->now.rflags);
+        at(b, first_end);
+        asm_jcc(&b->a, cc, pad);
+        join = here(b);
+        at(b, other_end);
+        asm_jcc(&b->a, cc, pad);
+    }
+    uint64_t jump = here(b);
+    if (!it->alt)
+        at(b, jump = other_end);
+    asm_jmp(&b->a, join);
+    uint64_t end = here(b);
+    at(b, join);
+    bool closed = taken ? close_block(b, next, other, true) && (!it->alt || close_block(b, jump, jump, false)) &&
+                              close_block(b, end, join, true)
+                        : close_block(b, next, next, false) && (!it->alt || close_block(b, join, join, false));
+    return closed ? n + m : -1;
+}
+
 static bool build_item(struct builder *b, const struct item *it)
 {
     switch ((enum item_op)it->op) {
@@ -304,6 +356,7 @@ static bool build_item(struct builder *b, const struct item *it)
         return build_ret(b, it);
     case I_CUT:
         return here(b) == b->block || close_block(b, here(b), here(b), false);
+    case I_FORK: /* build_fork */
     case I_BACK:
     case I_BACK_LOOP:
     case I_END_INDIRECT:
@@ -399,8 +452,11 @@ bool program_build(const struct program *p, struct built *out)
     world_memory_set(&p->memory);
     const struct item *last = p->count ? &p->items[p->count - 1] : NULL;
     bool ok = last != NULL;
-    for (int i = 0; ok && i < p->count; i++)
-        ok = build_item(&b, &p->items[i]);
+    for (int i = 0; ok && i < p->count; i++) {
+        int sides = p->items[i].op == I_FORK ? build_fork(&b, &p->items[i], p->count - i - 1) : 0;
+        ok = sides >= 0 && (p->items[i].op == I_FORK || build_item(&b, &p->items[i]));
+        i += sides > 0 ? sides : 0;
+    }
     chunks_used = b.chunks;
     if (!ok)
         return false;

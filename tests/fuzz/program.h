@@ -12,6 +12,8 @@
 enum item_op {
     I_PLAIN,    /* bytes; rip_at: offset of a disp32 to be aimed at consts + arg */
     I_JCC,      /* arg: cc; alt: short form */
+    I_FORK,     /* arg: cc; the next `reg` plain items are one side, `alt_reg` more the other one, then they meet;
+                 * alt: both sides end in a branch to one pad, by condition rip_at or its opposite */
     I_JCC_SAME, /* both ways lead to the next instruction */
     I_LOOP_OP,  /* arg: as insn.loop_op */
     I_JMP,

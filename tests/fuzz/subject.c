@@ -194,13 +194,43 @@ bool subject_recover(struct state *s, uint64_t cache, uint64_t *pc)
     return true;
 }
 
+/* Before its store a hammock overwrites registers that the side that will run does not look at any more. 0: pc is on neither. */
+static unsigned dead_in_hammock(const struct ir *ir, const struct node *n, uint64_t pc)
+{
+    const struct hammock *s = &ir->hammocks[n->hammock];
+    unsigned mask = s->scratch;
+    bool within = false;
+    for (int i = 0; i < s->nodes; i++)
+        within |= ir->insns[n[i].insn].pc.v == pc;
+    for (int i = 0; i < s->other_count; i++)
+        within |= ir->made[s->other_at + i].pc.v == pc;
+    for (int i = 0; i < s->commit; i++)
+        mask |= s->step[i].kind == HAMMOCK_STORE ? 0u : 1u << s->step[i].reg;
+    return within ? mask : 0;
+}
+
 unsigned subject_dead(const struct subject *sub, uint64_t pc)
 {
     unsigned dead = 0, before = 0;
     for (int i = 0; i < sub->ir.count; i++) {
-        if (sub->ir.insns[sub->ir.nodes[i].insn].pc.v == pc)
-            dead |= before | sub->ir.nodes[i].gpr_dead;
+        const struct node *n = &sub->ir.nodes[i];
+        if (sub->ir.insns[n->insn].pc.v == pc)
+            dead |= before | n->gpr_dead;
+        if (n->op == N_HAMMOCK)
+            dead |= dead_in_hammock(&sub->ir, n, pc);
         before = sub->ir.nodes[i].removed ? before : sub->ir.nodes[i].gpr_dead;
     }
     return dead;
+}
+
+bool subject_shared(const struct subject *sub, uint64_t pc)
+{
+    for (int i = 0; i < sub->ir.count; i++) {
+        const struct node *n = &sub->ir.nodes[i];
+        const struct hammock *s = n->op == N_HAMMOCK ? &sub->ir.hammocks[n->hammock] : NULL;
+        for (int k = s ? s->nodes : 0; s && k < s->nodes + s->shared; k++)
+            if (sub->ir.insns[n[k].insn].pc.v == pc)
+                return true;
+    }
+    return false;
 }

@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <string.h>
 
+#include "fragcache/recover.h"
+
 #define MAX_POINTS 4096
 #define MAX_STEPS  3000
 #define MAX_VISITS 3 /* checks of one instruction, in a loop */
@@ -156,7 +158,7 @@ static bool on_trail(void)
         }
     }
     counts->beyond += trail_cut;
-    if (trail_cut)
+    if (trail_cut || subject_shared(sub, native_pc))
         return true;
     ends.subject_state = native;
     if (near)
@@ -188,6 +190,11 @@ static bool check_fault(const struct left *l, const struct state *s, int page)
     world_memory_set(&memory);
     world_deny(1u << page);
     c.native = world_run(&c.native_state, native_pc);
+    bool again = fc_faults_again(l->pc);
+    if (again) { /* in the program's own code, a few instructions on */
+        c.subject = world_run(&c.subject_state, c.recovered_pc);
+        c.recovered_pc = c.subject.pc;
+    }
     world_deny(0);
     world_memory_get(&c.native_memory);
     bool before = c.native.kind == LEFT_FAULT && c.native.pc == c.recovered_pc &&

@@ -32,7 +32,7 @@ static struct {
 static int constant_count;
 static struct {
     uint64_t at;
-    uint8_t bytes[32];
+    uint8_t bytes[48];
     size_t len;
 } texts[MAX_FACTS];
 static int text_count;
@@ -139,7 +139,7 @@ static bool read_setting(const char *line, struct ir *ir)
     if (sscanf(line, "text %llx", &a) == 1) {
         assert_true(text_count < MAX_FACTS);
         texts[text_count].at = a;
-        texts[text_count].len = unit_bytes(strchr(line + 5, ' '), texts[text_count].bytes, 32);
+        texts[text_count].len = unit_bytes(strchr(line + 5, ' '), texts[text_count].bytes, 48);
         text_count++;
         return true;
     }
@@ -194,6 +194,36 @@ static int read_input(char *text, struct ir *ir)
     return n;
 }
 
+static const struct ir *shown;
+
+/* `hammock: what is done | from here on the program is past it`; registers by number, n: the low 32 bits. */
+static void write_hammock(char *to, size_t cap, const struct hammock *s)
+{
+    snprintf(to, cap, "hammock:");
+    for (int i = 0; i < s->count; i++) {
+        const struct hammock_step *t = &s->step[i];
+        struct asm_sum a = t->sum;
+        char sum[64] = "";
+        if (a.base < R_NONE)
+            snprintf(sum, sizeof sum, "r%u", a.base);
+        if (a.index < R_NONE)
+            snprintf(sum + strlen(sum), sizeof sum - strlen(sum), "+r%u*%u", a.index, a.scale);
+        if (a.disp || !sum[0])
+            snprintf(sum + strlen(sum), sizeof sum - strlen(sum), "%+d", a.disp);
+        if (a.narrow)
+            strcat(sum, "n");
+        cap -= strlen(to);
+        to += strlen(to);
+        const char *stage = i == s->commit ? " |" : "";
+        if (t->kind == HAMMOCK_STORE)
+            snprintf(to, cap, "%s [%s]%u=r%u", stage, sum, t->bytes, t->reg);
+        else if (t->kind == HAMMOCK_CMOV)
+            snprintf(to, cap, "%s r%u=%s if %u", stage, t->reg, sum, t->cc);
+        else
+            snprintf(to, cap, "%s r%u=%s", stage, t->reg, sum);
+    }
+}
+
 static void write_node(char *to, size_t cap, const struct node *n)
 {
     unsigned long long pc = insns[n->insn].pc.v, target = n->target, value = n->value;
@@ -206,6 +236,7 @@ static void write_node(char *to, size_t cap, const struct node *n)
     case N_ADD_SP: snprintf(to, cap, "add_sp %llu", value); break;
     case N_GUARD: snprintf(to, cap, "guard > %llx", target); break;
     case N_LOOKUP: snprintf(to, cap, "lookup"); break;
+    case N_HAMMOCK: write_hammock(to, cap, &shown->hammocks[n->hammock]); break;
     case N_BACK: snprintf(to, cap, "back"); break;
     case N_BACK_IF: snprintf(to, cap, "back_if %u", n->cc); break;
     case N_EXIT: snprintf(to, cap, "exit > %llx", target); break;
@@ -271,6 +302,7 @@ static void test_case(void **state)
     ir.made_cap = (int)ARRAY_LEN(made);
     ir.peek = text_count ? peek : NULL;
     memset(nodes, 0, sizeof nodes);
+    shown = &ir;
     rc_t rc = ir_build(&ir, &trace, insns, n);
     if (rc == RC_OK)
         rc = optimize(&ir);
@@ -288,8 +320,8 @@ static void test_case(void **state)
 int main(void)
 {
     static struct CMUnitTest tests[MAX_CASES];
-    static const char *const files[] = {"layout",   "calls", "unroll", "constants", "branches",
-                                        "loads",    "flags", "select", "idle", "liveness", "pipeline"};
+    static const char *const files[] = {"layout", "calls", "convert", "unroll", "constants", "branches",
+                                        "loads",  "flags", "select",  "idle",   "liveness",  "pipeline"};
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         load(files[i]);
     for (int i = 0; i < case_count; i++)
