@@ -8,7 +8,8 @@
  * What may change, and where it may be seen. Before each node that is not removed, and at each exit, every general and
  * vector register and all of memory are as the original instructions would have left them: so a fault, a signal or a
  * system call there sees the program's own state, and the program can go on there in its own code. Only status flags
- * may differ, and only those that the original program, going on from there, overwrites before it reads them. Stores
+ * may differ, and only those that the original program, going on from there, overwrites before it reads them; and after a
+ * hammock the registers that it used in between, of which the same is true. Stores
  * are neither moved nor removed. A load is removed only where nobody else can have written in between: a slot of the
  * stack, or any ordinary memory while `alone` holds.
  *

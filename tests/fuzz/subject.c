@@ -215,7 +215,7 @@ unsigned subject_dead(const struct subject *sub, uint64_t pc)
     for (int i = 0; i < sub->ir.count; i++) {
         const struct node *n = &sub->ir.nodes[i];
         if (sub->ir.insns[n->insn].pc.v == pc)
-            dead |= before | n->gpr_dead;
+            dead |= before | n->gpr_dead | (n->appended ? 0u : 0xffffu & ~(unsigned)n->original.gpr);
         if (n->op == N_HAMMOCK)
             dead |= dead_in_hammock(&sub->ir, n, pc);
         before = sub->ir.nodes[i].removed ? before : sub->ir.nodes[i].gpr_dead;
