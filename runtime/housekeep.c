@@ -110,6 +110,7 @@ void housekeep_sample(struct thread *t)
     t->sampler_tried = true;
     uint64_t rate = hk.options->control == CONTROL_FULL ? hk.options->rate : SLOW(hk.options->rate);
     uint64_t mask = sys_signals_set(~0ULL); /* a fork in here would give the child's pid to the parent's ring */
+    sampler_spare_clock(hk.options->trial != 0);
     sampler_note(t, sampler_start(&t->sampler, rate), rate);
     (void)sys_signals_set(mask);
 }

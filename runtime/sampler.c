@@ -17,6 +17,10 @@ static rc_t refusal = RC_OK;
 static bool ticks_come;
 static bool no_pmu; /* known after the first try */
 
+static bool spare_clock;
+
+void sampler_spare_clock(bool yes) { spare_clock = yes; }
+
 void sampler_expect_ticks(bool yes)
 {
     ticks_come = yes;
@@ -81,6 +85,8 @@ static long open_best(uint64_t rate, enum proto_sampler *kind)
             return fd;
         no_pmu = precise == 0 || fd == -ENOENT || fd == -ENODEV;
     }
+    if (spare_clock && ticks_come)
+        return -EOPNOTSUPP;
     *kind = PROTO_SAMPLER_PERF_CLOCK;
     return perf_open(PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK, rate, 0);
 }
@@ -108,7 +114,7 @@ static enum proto_sampler ring_start(struct sampler *s, uint64_t rate)
     if (fd >= 0)
         (void)sys_close(fd);
     if (!ring)
-        return refuse(RC_PERF_REFUSED);
+        return refuse(fd == -EOPNOTSUPP ? RC_PERF_COST : RC_PERF_REFUSED);
     sampler_stop(s);
     s->ring = ring;
     s->ring_bytes = bytes;

@@ -1,8 +1,8 @@
 /* CPU samples: where a thread spends its user-mode time.
  *
  *   perf cycles      a perf event on hardware cycles writes pcs into a ring (perf_event_open(2)), where there is a PMU
- *   perf cpu-clock   the same on the kernel's high-resolution CPU clock
- *   timer ticks      perf is refused: the pcs at which the CPU-time signal of control=sampled found the thread
+ *   perf cpu-clock   the same on the kernel's high-resolution CPU clock; see sampler_spare_clock
+ *   timer ticks      otherwise: the pcs at which the CPU-time signal of control=sampled found the thread
  *   none             and sampler_refusal() says why
  *
  * Nothing interrupts the program for the first two and no signal is used; the descriptor is closed at once, the mapping keeps
@@ -34,6 +34,8 @@ struct sampler {
 
 /* Somebody will call sampler_tick: refused samplers make do with ticks. */
 void sampler_expect_ticks(bool yes);
+/* Where ticks come, the cpu-clock event is not used: as an interrupt of its own it costs up to 7 % at 1000 per second. */
+void sampler_spare_clock(bool yes);
 /* Starts sampling the calling thread at `rate` per second of user CPU time; 0: no perf. What became of it. */
 enum proto_sampler sampler_start(struct sampler *s, uint64_t rate);
 /* Another rate for the calling thread, whose sampler was drained just before. About 30 to 60 us. When it is refused
