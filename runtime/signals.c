@@ -37,7 +37,7 @@ bool signals_is_ours(uint64_t pc)
     return pc - start < (uint64_t)(uintptr_t)etext - start;
 }
 
-static void state_get(const struct sigcontext *sc, struct cpu_state *s)
+void signals_state_get(const struct sigcontext *sc, struct cpu_state *s)
 {
     const uint64_t gpr[16] = {sc->rax, sc->rcx, sc->rdx, sc->rbx, sc->rsp, sc->rbp, sc->rsi, sc->rdi,
                               sc->r8,  sc->r9,  sc->r10, sc->r11, sc->r12, sc->r13, sc->r14, sc->r15};
@@ -100,10 +100,10 @@ static void call_with_view(handler_fn *handler, int sig, siginfo_t *info, void *
 {
     struct sigcontext *sc = registers_of(context);
     struct cpu_state before, after;
-    state_get(sc, &before);
+    signals_state_get(sc, &before);
     state_put(sc, native);
     handler(sig, info, context);
-    state_get(sc, &after);
+    signals_state_get(sc, &after);
     if (mem_compare(&after, native, sizeof after) == 0)
         state_put(sc, &before);
     else
@@ -218,7 +218,7 @@ static enum arrival arrive_natively(void *context, struct cpu_state *native)
         (void)fc_recover(native, control_slots()); /* a slice that began in a gate ends there */
     } else if (entry >= 0 && sc->rdi < SIGNALS) { /* another signal had just arrived: at the program's handler */
         struct cpu_state other;
-        state_get(registers_of((void *)sc->rdx), &other);
+        signals_state_get(registers_of((void *)sc->rdx), &other);
         if (arrive_natively((void *)sc->rdx, &other) == ARRIVED_INSIDE)
             return ARRIVED_INSIDE;
         native->pc = (uint64_t)(uintptr_t)handlers[sc->rdi][entry];
@@ -234,7 +234,7 @@ static enum arrival arrive_natively(void *context, struct cpu_state *native)
 /* Makes the frame the program's; says what is left to do. */
 static __attribute__((noinline)) enum arrival arrive(int sig, siginfo_t *info, void *context, struct cpu_state *native)
 {
-    state_get(registers_of(context), native);
+    signals_state_get(registers_of(context), native);
     bool again = is_fault(sig, info) && fc_faults_again(native->pc) && is_installed(sig);
     if (!dispatch_in_control()) {
         enum arrival how = arrive_natively(context, native);

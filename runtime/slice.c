@@ -123,11 +123,7 @@ void slice_postpone(void)
 /* The program's own state. False: the thread is in code of ours that it is only on its way through. */
 static bool state_of(const struct sigcontext *sc, struct cpu_state *c)
 {
-    const uint64_t gpr[16] = {sc->rax, sc->rcx, sc->rdx, sc->rbx, sc->rsp, sc->rbp, sc->rsi, sc->rdi,
-                              sc->r8,  sc->r9,  sc->r10, sc->r11, sc->r12, sc->r13, sc->r14, sc->r15};
-    mem_copy(c->gpr, gpr, sizeof gpr);
-    c->rflags = sc->eflags;
-    c->pc = sc->rip;
+    signals_state_get(sc, c);
     return fc_recover(c, control_slots()) || (!code_region_find(sc->rip) && !near_owner(sc->rip));
 }
 

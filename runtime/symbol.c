@@ -5,6 +5,7 @@
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
+#include "tracer/zyload.h"
 
 struct tables {
     const Elf64_Sym *symbols;
@@ -70,21 +71,6 @@ static bool tables_find(uint64_t base, struct tables *t, uint64_t *bias)
     return t->symbols && t->strings && t->gnu_hash;
 }
 
-/* Defined symbols lie after the first hashed one; the last ends the longest chain. */
-static uint32_t symbols_end(const uint32_t *h)
-{
-    uint32_t buckets = h[0], first = h[1], bloom = h[2], last = 0;
-    const uint32_t *bucket = h + 4 + bloom * 2, *chain = bucket + buckets;
-    for (uint32_t i = 0; i < buckets; i++)
-        if (bucket[i] > last)
-            last = bucket[i];
-    if (last < first)
-        return first;
-    while (!(chain[last - first] & 1))
-        last++;
-    return last + 1;
-}
-
 /* Start of the module's first mapping: where its ELF header is. Text is mapped after it, at the same distance
  * as in the file for every linker in use. */
 static uint64_t module_base(const struct map_range *r)
@@ -109,7 +95,7 @@ uint64_t symbol_find(struct app_pc pc, char *name, size_t cap)
     if (!found)
         return 0;
     uint64_t best = 0;
-    for (uint32_t i = t.gnu_hash[1], end = symbols_end(t.gnu_hash); i < end; i++) {
+    for (uint32_t i = t.gnu_hash[1], end = zy_symbols_count(t.gnu_hash); i < end; i++) {
         const Elf64_Sym *s = &t.symbols[i];
         unsigned type = ELF64_ST_TYPE(s->st_info);
         uint64_t at = bias + s->st_value;

@@ -128,8 +128,7 @@ static rc_t relocate(uint64_t bias, const struct dynamic *d, const Elf64_Rela *r
     return RC_OK;
 }
 
-/* The number of dynamic symbols: one past the last of the longest chain (the gnu hash has no count). */
-static uint32_t symbols_count(const uint32_t *h)
+uint32_t zy_symbols_count(const uint32_t *h)
 {
     if (!h)
         return 0;
@@ -175,7 +174,7 @@ rc_t zy_load(const char *path, struct zy_module *m)
     TRY(relocate(m->base, &d, d.plt_rela, d.plt_bytes));
     m->symbols = d.symbols;
     m->strings = d.strings;
-    m->symbol_count = symbols_count(d.gnu_hash);
+    m->symbol_count = zy_symbols_count(d.gnu_hash);
     return RC_OK;
 }
 

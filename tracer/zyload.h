@@ -18,5 +18,7 @@ struct zy_module {
 rc_t zy_load(const char *path, struct zy_module *m);
 /* Address of an exported function, or NULL. */
 void *zy_symbol(const struct zy_module *m, const char *name);
+/* The number of dynamic symbols: one past the last of the longest chain (the gnu hash has no count). 0 without a hash. */
+uint32_t zy_symbols_count(const uint32_t *gnu_hash);
 
 #endif

@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "fragcache/site.h"
 #include "runtime/base/maps.h"
 
 static uint64_t next_base = 0x200000000000;
@@ -96,4 +95,19 @@ void module_load(const unsigned (*bounds)[2], unsigned flags)
         unlink(path);
     (void)site_function_find(app_pc(module_text), &f); /* reads the headers, before the file goes */
     unlink(path);
+}
+
+const unsigned module_one_function[2][2] = {{0, 256}, {0, 0}};
+
+void module_load_function(const char *hex)
+{
+    module_clear();
+    module_code(0, hex);
+    module_load(module_one_function, 0);
+}
+
+rc_t module_ask_site(unsigned at, const struct site_ask *ask)
+{
+    struct site s;
+    return site_check(app_pc(module_text + at), ask, &s);
 }

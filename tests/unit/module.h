@@ -3,6 +3,7 @@
 #ifndef REHEAT_UNIT_MODULE_H
 #define REHEAT_UNIT_MODULE_H
 
+#include "fragcache/site.h"
 #include "tests/unit/unit.h"
 
 #define PAGE 4096u
@@ -20,5 +21,11 @@ void module_clear(void);
 void module_code(size_t at, const char *hex);
 /* Maps it at an address of its own. `bounds`: offsets in the text where functions begin and end, ended by 0, 0. */
 void module_load(const unsigned (*bounds)[2], unsigned flags);
+
+extern const unsigned module_one_function[2][2]; /* bounds: all of the text that code is written to */
+/* A module that is one function at 0 of the given bytes, and nothing else. */
+void module_load_function(const char *hex);
+/* What site_check says of an offset in the text. */
+rc_t module_ask_site(unsigned at, const struct site_ask *ask);
 
 #endif

@@ -9,23 +9,8 @@
 #include "fragcache/pun.h"
 #include "runtime/base/maps.h"
 
-static const unsigned one_function[][2] = {{0, 256}, {0, 0}};
 static const struct site_ask any = {TACTIC_ALL, true}, no_threads = {TACTIC_ALL, false},
                              several = {TACTIC_BIT(TACTIC_SEVERAL), true};
-
-/* A function at 0 of the given bytes. */
-static void load_code(const char *hex)
-{
-    module_clear();
-    module_code(0, hex);
-    module_load(one_function, 0);
-}
-
-static rc_t ask_site(unsigned at, const struct site_ask *ask)
-{
-    struct site s;
-    return site_check(app_pc(module_text + at), ask, &s);
-}
 
 /* --- a fragment: adds 1000 to rdi and goes on behind the site, or returns 77 */
 
@@ -110,43 +95,43 @@ static void check_all_ways(unsigned at, const struct site_ask *ask, const char *
 static void test_long(void **state)
 {
     (void)state;
-    load_code("48 81 c7 01 00 00 00 48 8d 04 37 c3"); /* add rdi, 1; lea rax, [rdi+rsi]; ret */
+    module_load_function("48 81 c7 01 00 00 00 48 8d 04 37 c3"); /* add rdi, 1; lea rax, [rdi+rsi]; ret */
     check_all_ways(0, &any, ADD_1000, 7, 9, 1008);
-    load_code("48 8b 05 09 00 00 00 48 01 f8 c3 90 90 90 90 90 2a 00 00 00 00 00 00 00"); /* mov rax, [rip+9] */
+    module_load_function("48 8b 05 09 00 00 00 48 01 f8 c3 90 90 90 90 90 2a 00 00 00 00 00 00 00"); /* mov rax, [rip+9] */
     check_all_ways(0, &any, "31 c0", 7, 47, 5);
-    load_code("31 c0 48 85 ff 0f 84 01 00 00 00 c3 48 8d 04 37 c3"); /* ..; je 12; ret; lea; ret */
+    module_load_function("31 c0 48 85 ff 0f 84 01 00 00 00 c3 48 8d 04 37 c3"); /* ..; je 12; ret; lea; ret */
     check_all_ways(5, &any, "31 c0", 12, 0, 8);
-    load_code("e9 03 00 00 00 31 c0 c3 48 8d 04 37 c3"); /* jmp 8 */
+    module_load_function("e9 03 00 00 00 31 c0 c3 48 8d 04 37 c3"); /* jmp 8 */
     check_all_ways(0, &any, "", 5, 8, 0);
-    load_code("48 83 ec 08 e8 05 00 00 00 48 83 c4 08 c3 48 8d 04 37 c3"); /* call 14 */
+    module_load_function("48 83 ec 08 e8 05 00 00 00 48 83 c4 08 c3 48 8d 04 37 c3"); /* call 14 */
     check_all_ways(4, &any, "6a 4d 58", 9, 8, 77);
 }
 
 static void test_pun(void **state)
 {
     (void)state;
-    load_code("48 89 f8 48 01 f0 c3"); /* mov rax, rdi; add rax, rsi: rel32 = 0148.... */
+    module_load_function("48 89 f8 48 01 f0 c3"); /* mov rax, rdi; add rax, rsi: rel32 = 0148.... */
     check_all_ways(0, &any, "48 8d 87 e8 03 00 00", 3, 8, 1008);
-    load_code("31 c0 48 8d 04 37 c3"); /* xor; lea rax, [rdi+rsi]: rel32 = 048d48.. */
+    module_load_function("31 c0 48 8d 04 37 c3"); /* xor; lea rax, [rdi+rsi]: rel32 = 048d48.. */
     check_all_ways(0, &any, ADD_1000, 2, 8, 1008);
-    load_code("48 8d 04 37 48 89 c0 c3");
+    module_load_function("48 8d 04 37 48 89 c0 c3");
     check_all_ways(0, &any, "6a 4d 58", 4, 8, 77);
-    load_code("31 c0 48 85 ff 75 01 c3 48 8d 04 37 c3"); /* jne 8 */
+    module_load_function("31 c0 48 85 ff 75 01 c3 48 8d 04 37 c3"); /* jne 8 */
     check_all_ways(5, &any, "", 7, 8, 0);
-    load_code("48 89 f1 31 c0 e2 07 6a 4d 58 c3 90 90 90 48 8d 04 37 c3"); /* loop 14: taken */
+    module_load_function("48 89 f1 31 c0 e2 07 6a 4d 58 c3 90 90 90 48 8d 04 37 c3"); /* loop 14: taken */
     check_all_ways(5, &any, "", 7, 8, 77);
-    load_code("48 89 f1 31 c0 e3 07 6a 4d 58 c3 90 90 90 48 8d 04 37 c3"); /* jrcxz 14: not taken */
+    module_load_function("48 89 f1 31 c0 e3 07 6a 4d 58 c3 90 90 90 48 8d 04 37 c3"); /* jrcxz 14: not taken */
     check_all_ways(5, &any, "", 14, 77, 8);
 }
 
 static void test_several_runs(void **state)
 {
     (void)state;
-    load_code("31 c0 48 01 f8 48 01 f0 c3");
+    module_load_function("31 c0 48 01 f8 48 01 f0 c3");
     check_all_ways(0, &several, "48 8d 87 e8 03 00 00", 5, 8, 1008);
-    load_code("85 ff 75 00 50 59 48 8d 04 37 c3"); /* test; jne 4: among them */
-    assert_rc(ask_site(0, &several), RC_HOOK_INTERIOR);
-    load_code("31 c0 85 ff 75 02 90 c3 48 8d 04 37 c3"); /* xor; test; jne 8 */
+    module_load_function("85 ff 75 00 50 59 48 8d 04 37 c3"); /* test; jne 4: among them */
+    assert_rc(module_ask_site(0, &several), RC_HOOK_INTERIOR);
+    module_load_function("31 c0 85 ff 75 02 90 c3 48 8d 04 37 c3"); /* xor; test; jne 8 */
     check_all_ways(0, &several, "31 c0", 7, 8, 0);
 }
 
@@ -166,14 +151,14 @@ static void test_across_two_pages(void **state)
 static void test_hk4_neighbours(void **state)
 {
     (void)state;
-    load_code("90 48 89 f8 48 01 f0 48 81 c7 01 00 00 00 c3"); /* nop; 1: mov; 4: add; 7: add imm; ret */
+    module_load_function("90 48 89 f8 48 01 f0 48 81 c7 01 00 00 00 c3"); /* nop; 1: mov; 4: add; 7: add imm; ret */
     struct hook h = {0}, other = {0};
     struct cache_pc to = fragment_near("48 89 f8", module_text + 4);
     assert_ok(hook_place(&h, app_pc(module_text + 1), &no_threads, to, false));
     assert_int_equal(h.tactic, TACTIC_PUN);
     assert_rc(hook_place(&other, app_pc(module_text + 1), &no_threads, to, false), RC_HOOK_OVERLAP);
     assert_rc(hook_place(&other, app_pc(module_text + 4), &any, to, false), RC_HOOK_OVERLAP); /* its bytes end our jump */
-    assert_rc(ask_site(4, &any), RC_HOOK_OVERLAP);
+    assert_rc(module_ask_site(4, &any), RC_HOOK_OVERLAP);
     assert_rc(hook_place(&other, app_pc(module_text), &several, to, false), RC_HOOK_OVERLAP);
     assert_ok(hook_place(&other, app_pc(module_text + 7), &any, fragment_near("", module_text + 14), false));
     uint8_t bytes[20] = {0};
@@ -196,18 +181,18 @@ static void test_hk4_neighbours(void **state)
 static void test_site2_displaced_branches_count(void **state)
 {
     (void)state;
-    load_code("31 c0 48 01 f8 c3 0f 84 f6 ff ff ff c3"); /* 6: je 2 */
-    assert_rc(ask_site(0, &several), RC_HOOK_INTERIOR);
+    module_load_function("31 c0 48 01 f8 c3 0f 84 f6 ff ff ff c3"); /* 6: je 2 */
+    assert_rc(module_ask_site(0, &several), RC_HOOK_INTERIOR);
     struct hook h = {0};
     assert_ok(hook_place(&h, app_pc(module_text + 6), &any, fragment_near("c3", 0), false));
-    assert_rc(ask_site(0, &several), RC_HOOK_INTERIOR);
+    assert_rc(module_ask_site(0, &several), RC_HOOK_INTERIOR);
     dismiss(&h);
 }
 
 static void test_changed_text(void **state)
 {
     (void)state;
-    load_code("48 81 c7 01 00 00 00 48 8d 04 37 c3");
+    module_load_function("48 81 c7 01 00 00 00 48 8d 04 37 c3");
     struct site s;
     struct hook h = {0};
     assert_ok(site_check(app_pc(module_text), &any, &s));
@@ -260,7 +245,7 @@ static void journal_on(int write_failure, int sync_failure)
 static void test_poke1_order(void **state)
 {
     (void)state;
-    load_code("48 81 c7 01 00 00 00 48 8d 04 37 c3");
+    module_load_function("48 81 c7 01 00 00 00 48 8d 04 37 c3");
     struct hook h = {0};
     struct cache_pc to = fragment_near("", module_text + 7);
     journal_on(0, 0);
@@ -286,7 +271,7 @@ static void test_poke1_order(void **state)
     assert_true(poke_replaced_page(module_text + 4095));
     assert_false(poke_replaced_page(module_text + 4096));
     maps_forget();
-    assert_rc(ask_site(7, &any), RC_OK); /* no longer file-backed, but known */
+    assert_rc(module_ask_site(7, &any), RC_OK); /* no longer file-backed, but known */
     dismiss(&h);
     poke_set_way(POKE_AUTO);
     refuse_mem = true;
@@ -305,7 +290,7 @@ static void test_poke1_order(void **state)
 static void test_refused_writes(void **state)
 {
     (void)state;
-    load_code("48 81 c7 01 00 00 00 48 8d 04 37 c3");
+    module_load_function("48 81 c7 01 00 00 00 48 8d 04 37 c3");
     struct cache_pc to = fragment_near("", module_text + 7);
     poke_set_way(POKE_MEM);
     for (int n = 1; n <= 3; n++) {
@@ -346,7 +331,7 @@ static void test_stuck(void **state)
 {
     (void)state;
     static const struct poke_io once = {io_write_once, io_sync};
-    load_code("48 81 c7 01 00 00 00 48 8d 04 37 c3");
+    module_load_function("48 81 c7 01 00 00 00 48 8d 04 37 c3");
     struct hook h = {0};
     poke_set_way(POKE_MEM);
     journal_on(0, 0);
@@ -373,7 +358,7 @@ static void test_stuck(void **state)
 static void test_hk5_traps(void **state)
 {
     (void)state;
-    load_code("48 81 c7 01 00 00 00 48 8d 04 37 c3");
+    module_load_function("48 81 c7 01 00 00 00 48 8d 04 37 c3");
     struct hook h = {0};
     uint64_t pc = 0;
     assert_false(hook_trap(module_text + 1, &pc));
@@ -398,7 +383,7 @@ static void test_native_pc(void **state)
 {
     (void)state;
     struct app_pc pc;
-    load_code("48 83 ec 08 e8 05 00 00 00 48 83 c4 08 c3 48 8d 04 37 c3"); /* call 14 */
+    module_load_function("48 83 ec 08 e8 05 00 00 00 48 83 c4 08 c3 48 8d 04 37 c3"); /* call 14 */
     struct hook h = {0}, two = {0};
     assert_ok(hook_place(&h, app_pc(module_text + 4), &any, fragment_near("", module_text + 9), true));
     assert_true(hook_native_pc(h.gate.v, &pc) && pc.v == module_text + 4);
@@ -408,7 +393,7 @@ static void test_native_pc(void **state)
     uint64_t native = h.native.v;
     dismiss(&h);
     assert_false(hook_native_pc(native, &pc));
-    load_code("31 c0 85 ff 75 02 90 c3 48 8d 04 37 c3");
+    module_load_function("31 c0 85 ff 75 02 90 c3 48 8d 04 37 c3");
     assert_ok(hook_place(&two, app_pc(module_text), &several, fragment_near("", module_text + 7), false));
     assert_true(hook_native_pc(two.native.v + 2, &pc) && pc.v == module_text + 2);
     assert_true(hook_native_pc(two.native.v + 4, &pc) && pc.v == module_text + 4);
@@ -421,7 +406,7 @@ static void test_poke2_poke3_no_page_writable_no_descriptor_open(void **state)
     (void)state;
     char line[512], path[300];
     unsigned long start, end;
-    load_code("48 89 f8 48 01 f0 c3");
+    module_load_function("48 89 f8 48 01 f0 c3");
     struct hook h = {0};
     poke_set_way(POKE_PAGE);
     assert_ok(hook_place(&h, app_pc(module_text), &any, fragment_near("", module_text + 3), false));

@@ -10,22 +10,8 @@
 #include "fragcache/pun.h"
 #include "runtime/base/maps.h"
 
-static const unsigned one_function[][2] = {{0, 256}, {0, 0}}, no_function[][2] = {{0, 0}};
+static const unsigned no_function[][2] = {{0, 0}};
 static const struct site_ask any = {TACTIC_ALL, true}, several = {TACTIC_BIT(TACTIC_SEVERAL), true};
-
-/* A function at 0 of the given bytes. */
-static void load_code(const char *hex)
-{
-    module_clear();
-    module_code(0, hex);
-    module_load(one_function, 0);
-}
-
-static rc_t ask_site(unsigned at, const struct site_ask *ask)
-{
-    struct site s;
-    return site_check(app_pc(module_text + at), ask, &s);
-}
 
 static enum hook_tactic tactic_of(unsigned at)
 {
@@ -48,47 +34,47 @@ static void test_site1_only_file_text(void **state)
     assert_rc(site_check(app_pc(loader + 0x2000), &any, &s), RC_LOADER);
     module_clear();
     module_code(0, "48 81 c7 01 00 00 00 c3");
-    module_load(one_function, MODULE_UNLINKED);
-    assert_rc(ask_site(0, &any), RC_HOOK_MODULE);
-    module_load(one_function, MODULE_NO_SECTIONS); /* nobody can tell where its rseq sections are */
-    assert_rc(ask_site(0, &any), RC_HOOK_MODULE);
-    module_load(one_function, 0);
-    assert_rc(ask_site(0, &any), RC_OK);
-    assert_rc(ask_site(2 * PAGE - 8, &any), RC_NOT_FILE_TEXT);
+    module_load(module_one_function, MODULE_UNLINKED);
+    assert_rc(module_ask_site(0, &any), RC_HOOK_MODULE);
+    module_load(module_one_function, MODULE_NO_SECTIONS); /* nobody can tell where its rseq sections are */
+    assert_rc(module_ask_site(0, &any), RC_HOOK_MODULE);
+    module_load(module_one_function, 0);
+    assert_rc(module_ask_site(0, &any), RC_OK);
+    assert_rc(module_ask_site(2 * PAGE - 8, &any), RC_NOT_FILE_TEXT);
 }
 
 static void test_tactic_by_length(void **state)
 {
     (void)state;
-    load_code("48 81 c7 01 00 00 00 " /* 0: add rdi, 1 */
+    module_load_function("48 81 c7 01 00 00 00 " /* 0: add rdi, 1 */
               "48 01 f8 48 89 c0 " /* 7: add rax, rdi; mov rax, rax: a tail of 48 89 */
               "31 c0 48 89 c0 " /* 13: xor eax, eax */
               "90 0f 05 c3"); /* 18: nop; syscall; ret */
     assert_int_equal(tactic_of(0), TACTIC_LONG);
     assert_int_equal(tactic_of(7), TACTIC_PUN);
     assert_int_equal(tactic_of(13), TACTIC_PUN);
-    assert_rc(ask_site(18, &(struct site_ask){TACTIC_BIT(TACTIC_LONG) | TACTIC_BIT(TACTIC_PUN), true}), RC_HOOK_SHORT);
-    assert_rc(ask_site(19, &any), RC_SYSCALL);
-    assert_rc(ask_site(21, &any), RC_HOOK_KIND);
-    assert_rc(ask_site(22, &any), RC_HOOK_KIND); /* int3 */
-    assert_rc(ask_site(7, &(struct site_ask){TACTIC_BIT(TACTIC_LONG), true}), RC_HOOK_SHORT);
+    assert_rc(module_ask_site(18, &(struct site_ask){TACTIC_BIT(TACTIC_LONG) | TACTIC_BIT(TACTIC_PUN), true}), RC_HOOK_SHORT);
+    assert_rc(module_ask_site(19, &any), RC_SYSCALL);
+    assert_rc(module_ask_site(21, &any), RC_HOOK_KIND);
+    assert_rc(module_ask_site(22, &any), RC_HOOK_KIND); /* int3 */
+    assert_rc(module_ask_site(7, &(struct site_ask){TACTIC_BIT(TACTIC_LONG), true}), RC_HOOK_SHORT);
 }
 
 static void test_site2_a_branch_past_a_prefix(void **state)
 {
     (void)state;
-    load_code("74 01 f0 48 0f b1 0d 00 00 00 00 c3"); /* je 3; lock; 3: cmpxchg [rip], rcx */
-    assert_rc(ask_site(2, &any), RC_HOOK_INTERIOR);
-    load_code("74 00 f0 48 0f b1 0d 00 00 00 00 c3"); /* je 2 */
-    assert_rc(ask_site(2, &any), RC_OK);
-    load_code("0f 84 01 00 00 00 f0 48 0f b1 0d 00 00 00 00 c3"); /* je rel32 */
-    assert_rc(ask_site(6, &any), RC_HOOK_INTERIOR);
-    load_code("b8 74 04 90 90 48 81 c7 01 00 00 00 c3"); /* 74 04 is part of an immediate: no branch */
-    assert_rc(ask_site(5, &any), RC_OK);
+    module_load_function("74 01 f0 48 0f b1 0d 00 00 00 00 c3"); /* je 3; lock; 3: cmpxchg [rip], rcx */
+    assert_rc(module_ask_site(2, &any), RC_HOOK_INTERIOR);
+    module_load_function("74 00 f0 48 0f b1 0d 00 00 00 00 c3"); /* je 2 */
+    assert_rc(module_ask_site(2, &any), RC_OK);
+    module_load_function("0f 84 01 00 00 00 f0 48 0f b1 0d 00 00 00 00 c3"); /* je rel32 */
+    assert_rc(module_ask_site(6, &any), RC_HOOK_INTERIOR);
+    module_load_function("b8 74 04 90 90 48 81 c7 01 00 00 00 c3"); /* 74 04 is part of an immediate: no branch */
+    assert_rc(module_ask_site(5, &any), RC_OK);
     module_clear();
     module_code(0, "b8 74 04 90 90 48 81 c7 01 00 00 00 c3"); /* the same where no bounds are known: who can tell */
     module_load(no_function, 0);
-    assert_rc(ask_site(5, &any), RC_HOOK_INTERIOR);
+    assert_rc(module_ask_site(5, &any), RC_HOOK_INTERIOR);
 }
 
 #define TWO_SHORT "31 c0 48 01 f8 c3 " /* xor eax, eax; add rax, rdi; ret */
@@ -96,48 +82,48 @@ static void test_site2_a_branch_past_a_prefix(void **state)
 static void test_several(void **state)
 {
     (void)state;
-    load_code(TWO_SHORT);
+    module_load_function(TWO_SHORT);
     struct site s;
     assert_ok(site_check(app_pc(module_text), &several, &s));
     assert_int_equal(s.tactic, TACTIC_SEVERAL);
     assert_int_equal(s.insn_count, 2);
     assert_int_equal(s.len, 5);
     const struct site_ask others = {TACTIC_BIT(TACTIC_SEVERAL), false};
-    assert_rc(ask_site(0, &others), RC_HOOK_THREADS);
-    load_code(TWO_SHORT "48 81 c7 01 00 00 00 eb f4"); /* jmp 2 */
-    assert_rc(ask_site(0, &several), RC_HOOK_INTERIOR);
-    load_code(TWO_SHORT "48 81 c7 01 00 00 00 eb f1"); /* jmp -1: not among them */
-    assert_rc(ask_site(0, &several), RC_OK);
-    load_code(TWO_SHORT "ff e0"); /* jmp rax */
-    assert_rc(ask_site(0, &several), RC_HOOK_INDIRECT);
-    load_code("50 e8 00 00 00 00 c3"); /* push; call: the call is the last */
-    assert_rc(ask_site(0, &several), RC_OK);
-    load_code("ff d0 48 89 c0 c3"); /* call rax returns among them */
-    assert_rc(ask_site(0, &several), RC_HOOK_KIND);
-    load_code("eb 00 48 89 c0 c3"); /* what follows a jmp is entered from elsewhere */
-    assert_rc(ask_site(0, &several), RC_HOOK_KIND);
+    assert_rc(module_ask_site(0, &others), RC_HOOK_THREADS);
+    module_load_function(TWO_SHORT "48 81 c7 01 00 00 00 eb f4"); /* jmp 2 */
+    assert_rc(module_ask_site(0, &several), RC_HOOK_INTERIOR);
+    module_load_function(TWO_SHORT "48 81 c7 01 00 00 00 eb f1"); /* jmp -1: not among them */
+    assert_rc(module_ask_site(0, &several), RC_OK);
+    module_load_function(TWO_SHORT "ff e0"); /* jmp rax */
+    assert_rc(module_ask_site(0, &several), RC_HOOK_INDIRECT);
+    module_load_function("50 e8 00 00 00 00 c3"); /* push; call: the call is the last */
+    assert_rc(module_ask_site(0, &several), RC_OK);
+    module_load_function("ff d0 48 89 c0 c3"); /* call rax returns among them */
+    assert_rc(module_ask_site(0, &several), RC_HOOK_KIND);
+    module_load_function("eb 00 48 89 c0 c3"); /* what follows a jmp is entered from elsewhere */
+    assert_rc(module_ask_site(0, &several), RC_HOOK_KIND);
     module_clear();
     module_code(0, TWO_SHORT);
-    module_load(one_function, MODULE_LANDING_PADS);
-    assert_rc(ask_site(0, &several), RC_HOOK_INDIRECT);
+    module_load(module_one_function, MODULE_LANDING_PADS);
+    assert_rc(module_ask_site(0, &several), RC_HOOK_INDIRECT);
     module_load(no_function, 0);
-    assert_rc(ask_site(0, &several), RC_HOOK_BOUNDS);
+    assert_rc(module_ask_site(0, &several), RC_HOOK_BOUNDS);
     static const unsigned ends_early[][2] = {{0, 4}, {0, 0}}, two[][2] = {{0, 16}, {4096, 4112}, {0, 0}};
     module_load(ends_early, 0);
-    assert_rc(ask_site(0, &several), RC_HOOK_KIND); /* an instruction cut by the function's end is none */
+    assert_rc(module_ask_site(0, &several), RC_HOOK_KIND); /* an instruction cut by the function's end is none */
     module_code(PAGE, "90 90 e9 fb ef ff ff"); /* another function, far away: jmp 2 */
     module_load(two, 0);
-    assert_rc(ask_site(0, &several), RC_HOOK_INTERIOR);
+    assert_rc(module_ask_site(0, &several), RC_HOOK_INTERIOR);
     module_code(PAGE + 3, "f9 ef ff ff"); /* jmp 0 */
     module_load(two, 0);
-    assert_rc(ask_site(0, &several), RC_OK);
+    assert_rc(module_ask_site(0, &several), RC_OK);
     module_code(6, "e9 f5 0f 00 00"); /* it jumps to that function, which has a jump table */
     module_code(PAGE, "ff 24 c5 00 00 00 00");
     module_load(two, 0);
-    assert_rc(ask_site(0, &several), RC_HOOK_INDIRECT);
+    assert_rc(module_ask_site(0, &several), RC_HOOK_INDIRECT);
     module_code(PAGE, "ff 25 00 00 00 00 90"); /* jmp [rip]: one target, as in a PLT */
     module_load(two, 0);
-    assert_rc(ask_site(0, &several), RC_OK);
+    assert_rc(module_ask_site(0, &several), RC_OK);
 }
 
 static void test_site3_rseq(void **state)
@@ -146,12 +132,12 @@ static void test_site3_rseq(void **state)
     module_clear();
     for (unsigned i = 0; i < 96; i += 8)
         module_code(i, "48 81 c7 01 00 00 00 90");
-    module_load(one_function, MODULE_RSEQ);
+    module_load(module_one_function, MODULE_RSEQ);
     static const rc_t expected[] = {RC_OK, RC_OK, RC_HOOK_RSEQ, RC_HOOK_RSEQ, RC_OK, RC_OK, RC_OK, RC_HOOK_RSEQ, RC_OK};
     module_code(56, "90 48 81 c7 01 00 00 00"); /* over the signature before the abort handler at 64 */
-    module_load(one_function, MODULE_RSEQ);
+    module_load(module_one_function, MODULE_RSEQ);
     for (unsigned i = 0; i < ARRAY_LEN(expected); i++)
-        assert_rc(ask_site(i == 7 ? 57 : i * 8, &any), expected[i]);
+        assert_rc(module_ask_site(i == 7 ? 57 : i * 8, &any), expected[i]);
 }
 
 static void test_function_bounds(void **state)
