@@ -55,6 +55,10 @@ struct fragment {
     int map_count;
     const struct text_run *text;
     int text_count;
+    /* runtime/verify.h */
+    uint32_t unverified, passes; /* entries until the next one that is verified; bits of those that changed something */
+    const uint8_t *record; /* its trace; NULL: not kept */
+    uint32_t record_bytes;
 };
 
 struct fc_stats {

@@ -191,6 +191,21 @@ static void print_code(FILE *out, const struct proto_page *page)
         print_count(out, "scripted failures", page->faults);
 }
 
+static void print_verified(FILE *out, const struct proto_page *page)
+{
+    if (!page->verified && !page->verify_skipped && !page->mismatches)
+        return;
+    print_label(out, "verified");
+    fprintf(out, "%12" PRIu64 "    entries; %" PRIu64 " could not be compared, %" PRIu64 " differ", page->verified,
+            page->verify_skipped, page->mismatches);
+    if (page->mismatches)
+        fprintf(out, ", first of fragment %" PRIu32 "; changed by", page->mismatch_id);
+    for (unsigned i = 0; proto_pass_name(i); i++)
+        if (page->mismatch_passes >> i & 1)
+            fprintf(out, " %s", proto_pass_name(i));
+    fputc('\n', out);
+}
+
 static void print_fragments(FILE *out, const struct proto_page *page)
 {
     print_label(out, "fragments");
@@ -210,6 +225,7 @@ static void print_fragments(FILE *out, const struct proto_page *page)
             "%12" PRIu64 "    block runs, %" PRIu64 " fragment runs, %" PRIu64 " blocks, %" PRIu64
             " lookup misses\n",
             page->block_runs, page->fragment_runs, page->blocks, page->lookup_misses);
+    print_verified(out, page);
     print_label(out, "bail-out");
     if (page->bailout_reason == 0) {
         fprintf(out, "%12s\n", "no");

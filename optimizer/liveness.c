@@ -21,8 +21,7 @@ static struct live_set join(struct live_set a, struct live_set b)
 
 static bool same(struct live_set a, struct live_set b) { return a.gpr == b.gpr && a.flags == b.flags; }
 
-/* xor r, r and sub r, r only write. */
-static uint16_t gpr_read(const struct insn *in)
+uint16_t liveness_gpr_read(const struct insn *in)
 {
     bool zeroes = (in->act == ACT_XOR || in->act == ACT_SUB) && in->dst.kind == OPERAND_GPR &&
                   in->src.kind == OPERAND_GPR && in->dst.reg == in->src.reg && in->dst.bytes >= 4;
@@ -32,7 +31,7 @@ static uint16_t gpr_read(const struct insn *in)
 /* Before an instruction, from what is live after it. */
 static struct live_set before_insn(const struct insn *in, struct live_set after)
 {
-    after.gpr = (uint16_t)((after.gpr & ~in->gpr_full) | gpr_read(in));
+    after.gpr = (uint16_t)((after.gpr & ~in->gpr_full) | liveness_gpr_read(in));
     after.flags = (uint16_t)((after.flags & ~in->flags_killed) | in->flags_read);
     return after;
 }
@@ -52,7 +51,7 @@ static struct live_set live_at(const struct ir *ir, uint64_t pc)
         decode_one(text + at, have - at, app_pc(pc), &in);
         if (in.kind != IK_PLAIN && in.kind != IK_JMP && in.kind != IK_CALL && in.kind != IK_JCC)
             break;
-        read.gpr |= gpr_read(&in) & ~dead.gpr;
+        read.gpr |= liveness_gpr_read(&in) & ~dead.gpr;
         read.flags |= in.flags_read & ~dead.flags;
         dead.gpr |= in.gpr_full & ~read.gpr;
         dead.flags |= in.flags_killed & ~read.flags;

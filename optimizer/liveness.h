@@ -17,6 +17,9 @@ void liveness_compute(struct ir *ir);
 /* Before n, with what liveness_compute found. */
 struct live_set liveness_before(const struct ir *ir, const struct node *n);
 
+/* What it reads; xor r, r and sub r, r only write. */
+uint16_t liveness_gpr_read(const struct insn *in);
+
 /* The status flags that condition cc reads. */
 uint16_t liveness_cc_reads(unsigned cc);
 

@@ -12,6 +12,7 @@
 #include "runtime/stats.h"
 #include "runtime/thread.h"
 #include "runtime/traces.h"
+#include "runtime/verify.h"
 
 #define BLOCK_AREA_BYTES (32u << 20)
 #define THRASH_RUNS 200000u /* block runs between two flushes of a cache that is far too small */
@@ -311,6 +312,24 @@ static void record(struct thread *t, struct block *b, struct outcome o)
         control_bail_out(t, o.next, rc);
 }
 
+/* An entry of a fragment that starts in b: this is the one to be verified. The thread is at *pc then. */
+static bool verify(struct thread *t, struct block *b, struct app_pc *pc)
+{
+    struct fragment *f = verify_due(b->pc.v, d.sampled ? b->next.v : b->pc.v + 1);
+    if (!f)
+        return false;
+    bool moved = !app_pc_eq(f->tag, *pc);
+    if (moved && !verify_reach(t, pc, f->tag))
+        return !app_pc_eq(*pc, b->pc);
+    moved |= verify_entry(t, f, pc);
+    block_drop_dead_fragment(b);
+    if (moved) {
+        t->previous = NULL;
+        t->candidate = NO_HEAD;
+    }
+    return moved;
+}
+
 /* One step: from pc to where control goes next. */
 static struct app_pc step(struct thread *t, struct app_pc pc, bool *taken)
 {
@@ -336,6 +355,10 @@ static struct app_pc step(struct thread *t, struct app_pc pc, bool *taken)
             count_head(t, b);
         if (d.sampled && slice_stops_at(t, b))
             control_end_slice(t, pc.v);
+        if (verify_on() && !t->rec.active && b->kind != IK_SYSCALL && b->kind != IK_STRANGE && verify(t, b, &pc)) {
+            *taken = false;
+            return pc;
+        }
         if (b->fragment && !t->rec.active && !d.sampled)
             return run_fragment(t, b->fragment);
     }

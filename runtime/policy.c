@@ -7,6 +7,7 @@
 #include "runtime/log.h"
 #include "runtime/stats.h"
 #include "runtime/trial.h"
+#include "runtime/verify.h"
 #include "tracer/block.h"
 
 #define MS 1000000ULL
@@ -25,6 +26,7 @@
 #define SPLIT_PERCENT 10u
 #define REST_NS (250 * MS)
 #define REST_MOST_NS (60000 * MS)
+#define VERIFY_NS (4 * MS)
 #define GROUPS 64
 
 /* Candidates that are tried together: part of the list. */
@@ -393,6 +395,8 @@ uint64_t policy_slice_ends(uint64_t began, uint64_t now)
         po.due = end + wait;
     if (policy_wants_samples() && po.due > end + GATHER_SEE_NS)
         po.due = end + GATHER_SEE_NS;
+    if (verify_on() && po.due > end + VERIFY_NS)
+        po.due = end + VERIFY_NS; /* what there is has to be looked at, not only what is new */
     return po.now.n ? 3 * MS : po.due - end;
 }
 

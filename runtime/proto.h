@@ -91,6 +91,9 @@ struct proto_page {
     uint64_t slices, slice_ns; /* CPU time in them, and what trials cost */
     uint64_t changes[PROTO_PASSES]; /* made by each pass of optimizer/passes.def */
 
+    uint64_t verified, verify_skipped, mismatches; /* entries: the same, not comparable, different */
+    uint32_t mismatch_id, mismatch_passes; /* the first fragment; bits of all passes that changed such fragments */
+
     struct proto_fragment top[PROTO_TOP]; /* hottest first after an update */
 };
 
@@ -104,6 +107,8 @@ enum { PROTO_WRITE_MEM = 1, PROTO_WRITE_PAGE = 2 };
 /* Name and text of reason rc, or NULL when there is none of that number. Any thread, async-signal-safe. */
 const char *proto_reason_name(unsigned rc);
 const char *proto_reason_text(unsigned rc);
+/* Name of pass number i of optimizer/passes.def, or NULL. */
+const char *proto_pass_name(unsigned i);
 
 /* Writes the report of `page` as one JSON object through `put`. No allocation, async-signal-safe as far as
  * `put` is. Every key of the documented set is present; what is not known is null. */

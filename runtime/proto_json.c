@@ -353,14 +353,37 @@ static void js_fraction(struct writer *w, const char *key, int64_t ppm)
     wr_decimals(w, size % 1000000, 1000000, 4);
 }
 
-static void js_trials(struct writer *w, const struct proto_page *page)
-{
-    static const char *const verdicts[] = {"undecided", "kept", "slower", "neutral"};
-    static const char *const passes[] = {
+static const char *const passes[] = {
 #define PASS(name, text) #name,
 #include "optimizer/passes.def"
 #undef PASS
-    };
+};
+
+const char *proto_pass_name(unsigned pass)
+{
+    return pass < sizeof passes / sizeof *passes ? passes[pass] : NULL;
+}
+
+static void js_verify(struct writer *w, const struct proto_page *page)
+{
+    js_object(w, "verify");
+    js_unsigned(w, "entries", page->verified);
+    js_unsigned(w, "skipped", page->verify_skipped);
+    js_unsigned(w, "mismatches", page->mismatches);
+    if (page->mismatches)
+        js_unsigned(w, "fragment", page->mismatch_id);
+    else
+        js_null(w, "fragment");
+    js_object(w, "passes");
+    for (unsigned i = 0; proto_pass_name(i); i++)
+        js_unsigned(w, passes[i], page->mismatch_passes >> i & 1);
+    js_close(w, '}');
+    js_close(w, '}');
+}
+
+static void js_trials(struct writer *w, const struct proto_page *page)
+{
+    static const char *const verdicts[] = {"undecided", "kept", "slower", "neutral"};
     js_object(w, "trials");
     for (unsigned i = 0; i < 4; i++)
         js_unsigned(w, verdicts[i], page->trials[i]);
@@ -460,6 +483,7 @@ void proto_write_json(const struct proto_page *page, proto_put *put, void *arg)
     js_choice(&w, "phase", "none|look|gather|trial|rest", page->phase);
     js_choice(&w, "write", "|mem|page|both", page->write_ways);
     js_unsigned(&w, "faults", page->faults);
+    js_verify(&w, page);
     js_trials(&w, page);
     wr_text(&w, "\n}\n");
     wr_flush(&w);

@@ -19,23 +19,34 @@ static void put_insns(struct record_insn *out, const struct insn *insns, int n)
     }
 }
 
-void record_file_append(const char *path, const struct trace *t, const struct insn *insns, int n)
+size_t record_file_bytes(const struct trace *t, int n)
+{
+    return sizeof(struct record_header) + sizeof(struct record_step) * (size_t)t->steps +
+           sizeof(struct record_insn) * (size_t)n;
+}
+
+void record_file_make(uint8_t *record, const struct trace *t, const struct insn *insns, int n)
 {
     size_t steps = sizeof(struct record_step) * (size_t)t->steps;
-    size_t bytes = steps + sizeof(struct record_insn) * (size_t)n;
-    size_t all = sizeof(struct record_header) + bytes;
+    *(struct record_header *)record =
+        (struct record_header){.magic = {'r', 'h', 't', 'r', 'a', 'c', 'e', '1'},
+                               .end = (uint32_t)t->end,
+                               .steps = (uint32_t)t->steps,
+                               .insns = (uint32_t)n,
+                               .bytes = (uint32_t)(record_file_bytes(t, n) - sizeof(struct record_header)),
+                               .head = t->head.v,
+                               .exit = t->end == TRACE_DIRECT ? t->exit.v : 0};
+    put_steps((struct record_step *)(record + sizeof(struct record_header)), t);
+    put_insns((struct record_insn *)(record + sizeof(struct record_header) + steps), insns, n);
+}
+
+void record_file_append(const char *path, const struct trace *t, const struct insn *insns, int n)
+{
+    size_t all = record_file_bytes(t, n);
     uint8_t *record = mem_map(all);
     if (!record)
         return;
-    *(struct record_header *)record = (struct record_header){.magic = {'r', 'h', 't', 'r', 'a', 'c', 'e', '1'},
-                                               .end = (uint32_t)t->end,
-                                               .steps = (uint32_t)t->steps,
-                                               .insns = (uint32_t)n,
-                                               .bytes = (uint32_t)bytes,
-                                               .head = t->head.v,
-                                               .exit = t->end == TRACE_DIRECT ? t->exit.v : 0};
-    put_steps((struct record_step *)(record + sizeof(struct record_header)), t);
-    put_insns((struct record_insn *)(record + sizeof(struct record_header) + steps), insns, n);
+    record_file_make(record, t, insns, n);
     log_append(path, (const char *)record, all);
     mem_unmap(record, all);
 }

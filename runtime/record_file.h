@@ -26,6 +26,9 @@ _Static_assert(sizeof(struct record_header) == 40 && sizeof(struct record_step) 
                    sizeof(struct record_insn) == 24,
                "as tests/fuzz/replay.h says");
 
+/* The record in memory: its size, and the record itself, zeroed before. */
+size_t record_file_bytes(const struct trace *t, int n);
+void record_file_make(uint8_t *record, const struct trace *t, const struct insn *insns, int n);
 /* Appends the trace and its n decoded instructions to the file that `path` names (%p: the process id). Without memory, or where
  * the file cannot be written, nothing is recorded. */
 void record_file_append(const char *path, const struct trace *t, const struct insn *insns, int n);

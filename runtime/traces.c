@@ -12,6 +12,7 @@
 #include "runtime/plant.h"
 #include "runtime/record_file.h"
 #include "runtime/stats.h"
+#include "runtime/verify.h"
 
 #define MAX_INSNS 4096
 #define MAX_NODES (MAX_INSNS + 16)
@@ -36,6 +37,7 @@ rc_t traces_init(const struct options *o)
 {
     settings = o;
     plant_init(o);
+    verify_init(o);
     return RC_OK;
 }
 
@@ -49,7 +51,7 @@ static rc_t buffers_get(void)
     made_insns = mem_map(sizeof *made_insns * MAX_MADE);
     if (!insns || !nodes || !made_insns)
         return RC_NO_MEMORY;
-    TRY(fc_init(settings->cache_bytes, settings->link != 0, settings->dump_path[0] ? dump_fragment : NULL));
+    TRY(fc_init(settings->cache_bytes, settings->link && !(verify_on() && settings->control == CONTROL_FULL), settings->dump_path[0] ? dump_fragment : NULL));
     ready = true;
     return RC_OK;
 }
@@ -116,7 +118,9 @@ static rc_t variant_emit(const struct trace *t, int n, int bodies, bool unsure, 
     for (int i = 0; i < PASS_COUNT; i++)
         stats_changes[i] += ir.changes[i];
     lower_set_plant(plant_units(PLANT_SLOW, first) * (uint32_t)bodies);
-    return fc_emit(&ir, out);
+    TRY(fc_emit(&ir, out));
+    verify_note(*out, t, insns, n, &ir);
+    return RC_OK;
 }
 
 /* Whether one of the variants may be expected to be faster by least= percent. What is slowed down for a test is. */
