@@ -63,6 +63,7 @@ TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'fuzz, wrong passes: $(BUILD)/fuzz/fuzz --selftest 5000' \
 	'fuzz, facts: $(BUILD)/fuzz/fuzz-wild --facts $(FUZZ_ELF)' \
 	'fuzz, faults: $(BUILD)/fuzz/fuzz-wild --seed $(FUZZ_SEED) --faults 400' \
+	'verified entries: tests/e2e/verify.sh $(BUILD)/libreheat.so $(BUILD)/libreheat-breaks.so $(BUILD)/fuzz/fuzz-wild' \
 	'fuzz, wrong recipes: $(BUILD)/fuzz/fuzz-wild --faults-selftest 2000'
 FULL_PARTS = 'full size: scripts/bench.py --rounds 1 --systems native,reheat' \
 	'full size, sampled, all kept: scripts/bench.py --rounds 1 --systems native,reheat --reheat-options control=sampled,trial=0' \
@@ -110,6 +111,17 @@ help:
 
 $(BUILD)/libreheat.so: $(RT_OBJ)
 	@echo "  CC   $@"; $(CC) -shared -nostdlib -Wl,-z,defs,-z,now,-z,norelro,-z,noseparate-code,-z,noexecstack,-soname,libreheat.so,--hash-style=gnu,--build-id -o $@ $^
+
+# The same with mistakes that can be planted in the optimizer's results: for tests of verify=.
+BREAKS_OBJ = $(filter-out %/runtime/traces.o %/runtime/options.o,$(RT_OBJ)) \
+	$(addprefix $(BUILD)/breaks/,runtime/traces.o runtime/options.o tests/fuzz/breaks.o tests/e2e/verify/strcmp.o)
+
+$(BUILD)/breaks/%.o: %.c | $(DEPS_BUILD)
+	@mkdir -p $(@D)
+	@echo "  CC   $@"; $(CC) $(CFLAGS_ALL) $(RT_FLAGS) -DREHEAT_BREAKS -c -o $@ $<
+
+$(BUILD)/libreheat-breaks.so: $(BREAKS_OBJ)
+	@echo "  CC   $@"; $(CC) -shared -nostdlib -Wl,-z,defs,-z,now,-z,norelro,-z,noseparate-code,-z,noexecstack,-soname,libreheat.so,--hash-style=gnu -o $@ $^
 
 $(BUILD)/reheat: $(TOOL_OBJ)
 	@echo "  CC   $@"; $(CC) -o $@ $^
@@ -208,10 +220,10 @@ fuzz-replay: $(BUILD)/fuzz/fuzz-wild
 	@$< --seed $(FUZZ_SEED) --replay $(or $(FUZZ_RECORD),$(error FUZZ_RECORD=file is missing))
 
 .PHONY: test test-full stress
-test: all $(UNIT_TESTS) $(FUZZERS) | $(DEPS_TEST)
+test: all $(BUILD)/libreheat-breaks.so $(UNIT_TESTS) $(FUZZERS) | $(DEPS_TEST)
 	@$(RUN_PARTS) $(TEST_PARTS)
 
-test-full: all $(UNIT_TESTS) $(FUZZERS) | $(DEPS_TEST) $(DEPS_LINT)
+test-full: all $(BUILD)/libreheat-breaks.so $(UNIT_TESTS) $(FUZZERS) | $(DEPS_TEST) $(DEPS_LINT)
 	@$(RUN_PARTS) $(TEST_PARTS) $(FULL_PARTS)
 
 stress: all $(FUZZERS) | $(DEPS_TEST)

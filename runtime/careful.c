@@ -18,6 +18,7 @@
 #define SINGLES 8192u /* a power of two; a newer one takes the place of an older */
 #define SINGLE_BYTES 96u
 #define ALT_STACK (64u << 10)
+#define STRING_MOST 8192u /* bytes */
 #define SA_RESTORER_ 0x04000000
 
 /* One instruction: its copy is good as long as its bytes are these, and until block copies are flushed. */
@@ -201,8 +202,35 @@ static uint64_t operand_address(const struct insn *in, const struct cpu_ctx *ctx
     return at;
 }
 
+/* stos and movs, repeated or not: forward from rdi. False: it is neither, or goes backward. */
+static bool string_place(const struct insn *in, const struct cpu_ctx *ctx, uint64_t *at, uint64_t *len)
+{
+    bool repeated = false;
+    unsigned unit = 4, i = 0;
+    for (; i + 1u < in->len; i++) {
+        uint8_t b = in->bytes[i];
+        if (b == 0xf3 || b == 0xf2)
+            repeated = true;
+        else if (b == 0x66)
+            unit = 2;
+        else if ((b & 0xf8) == 0x48)
+            unit = 8;
+        else if ((b & 0xf0) != 0x40)
+            return false;
+    }
+    uint8_t op = in->bytes[i];
+    if ((op != 0xa4 && op != 0xa5 && op != 0xaa && op != 0xab) || (ctx->rflags & FL_DF))
+        return false;
+    unit = op & 1 ? unit : 1;
+    if (repeated && ctx->gpr[R_RCX] > STRING_MOST / unit)
+        return false;
+    *at = ctx->gpr[R_RDI];
+    *len = unit * (repeated ? ctx->gpr[R_RCX] : 1);
+    return true;
+}
+
 /* Where the step writes, *len 0: nowhere. False: that cannot be told. */
-static bool store_place(const struct insn *in, const struct cpu_ctx *ctx, uint64_t *at, uint32_t *len)
+static bool store_place(const struct insn *in, const struct cpu_ctx *ctx, uint64_t *at, uint64_t *len)
 {
     bool pushes = in->pushes || in->kind == IK_CALL || in->kind == IK_CALL_IND;
     *len = 0;
@@ -211,26 +239,15 @@ static bool store_place(const struct insn *in, const struct cpu_ctx *ctx, uint64
     if (in->seg == SEG_GS || (pushes && in->mem_write))
         return false;
     if (pushes) {
-        *len = in->kind == IK_PLAIN ? (uint32_t)-in->sp_delta : 8;
+        *len = in->kind == IK_PLAIN ? (uint64_t)-in->sp_delta : 8;
         *at = ctx->gpr[R_RSP] - *len;
         return *len && *len <= 8;
     }
+    if (string_place(in, ctx, at, len))
+        return true;
     *at = operand_address(in, ctx);
     *len = in->mem_bytes;
     return in->mem_write && !in->mem_implied && in->sp == SP_SAME && *len && *len <= STORE_MOST;
-}
-
-static void read_bytes(void *to, uint64_t from, size_t n) { mem_copy(to, (const void *)from, n); }
-
-/* Room for the store, its old bytes still to be read. */
-static struct store *store_note(struct stores *log, uint64_t at, uint32_t len)
-{
-    if (log->count == STORES_MOST)
-        return NULL;
-    struct store *s = &log->list[log->count];
-    s->at = at;
-    s->len = len;
-    return s;
 }
 
 /* False: it may not be read. The kernel looks, so that nothing faults in C. */
@@ -241,6 +258,23 @@ static bool readable(void *to, uint64_t from, size_t n)
         size_t len;
     } local = {to, n}, remote = {(void *)from, n};
     return sys_call6(__NR_process_vm_readv, sys_getpid(), (long)&local, 1, (long)&remote, 1, 0) == (long)n;
+}
+
+/* Writes down what [at, at + len) holds, not yet counted. */
+static enum careful_result stores_note(struct stores *log, uint64_t at, uint64_t len, int *pieces)
+{
+    for (*pieces = 0; len; (*pieces)++) {
+        if (log->count + *pieces == STORES_MOST)
+            return STEP_CANNOT;
+        struct store *s = &log->list[log->count + *pieces];
+        s->at = at;
+        s->len = len < STORE_MOST ? (uint32_t)len : STORE_MOST;
+        if (!readable(s->old, at, s->len))
+            return STEP_FAULT;
+        at += s->len;
+        len -= s->len;
+    }
+    return STEP_DONE;
 }
 
 /* Gives another result each time. */
@@ -294,12 +328,24 @@ static uint64_t next_pc(const struct careful *c, struct cpu_ctx *ctx)
     return interp_next(&b, ctx, control_slots()).next.v;
 }
 
+/* The kernel does it: nothing faults in C. */
+static void store_put_back(const struct store *s)
+{
+    struct {
+        const void *base;
+        size_t len;
+    } local = {s->old, s->len}, remote = {(void *)s->at, s->len};
+    (void)sys_call6(__NR_process_vm_writev, sys_getpid(), (long)&local, 1, (long)&remote, 1, 0);
+}
+
+static void store_undo(const struct store *s) { mem_copy((void *)s->at, s->old, s->len); }
+
 enum careful_result careful_step(struct thread *t, struct careful *c, struct stores *log)
 {
     struct single *s = single_find(c->pc);
     uint8_t *slot = slot_of(c);
-    uint64_t at;
-    uint32_t len;
+    uint64_t at, len;
+    int pieces;
     if (slot)
         return slot_step(&t->ctx, c, slot);
     if (c->in.kind == IK_SYSCALL || c->in.kind == IK_STRANGE || c->in.kind == IK_XBEGIN || is_fickle(&c->in) ||
@@ -308,20 +354,20 @@ enum careful_result careful_step(struct thread *t, struct careful *c, struct sto
     if (!s->ready && single_emit(s) != RC_OK)
         return STEP_CANNOT;
     s->ready = true;
-    struct store *store = len ? store_note(log, at, len) : NULL;
-    if (len && !store)
-        return STEP_CANNOT;
-    if (store && !readable(store->old, at, len))
-        return STEP_FAULT;
+    enum careful_result noted = stores_note(log, at, len, &pieces);
+    if (noted != STEP_DONE)
+        return noted;
     struct cpu_ctx before = t->ctx;
     faulted = false;
     if (s->code.v)
         control_run_locked(t, s->code);
     if (faulted) {
         t->ctx = before; /* a copy's scratch register too */
+        for (int i = 0; i < pieces; i++) /* of a string, some may be written; what cannot be was not */
+            store_put_back(&log->list[log->count + i]);
         return STEP_FAULT;
     }
-    log->count += store != NULL;
+    log->count += pieces;
     c->pc = next_pc(c, &t->ctx);
     return STEP_DONE;
 }
@@ -329,7 +375,7 @@ enum careful_result careful_step(struct thread *t, struct careful *c, struct sto
 void careful_undo(struct stores *log)
 {
     for (int i = 0; i < log->count; i++)
-        read_bytes(log->list[i].made, log->list[i].at, log->list[i].len);
+        mem_copy(log->list[i].made, (const void *)log->list[i].at, log->list[i].len);
     for (int i = log->count - 1; i >= 0; i--)
-        mem_copy((void *)log->list[i].at, log->list[i].old, log->list[i].len);
+        store_undo(&log->list[i]);
 }

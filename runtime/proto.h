@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define PROTO_MAGIC 0x31544145484552ULL /* "REHEAT1" */
-#define PROTO_VERSION 3
+#define PROTO_VERSION 4
 #define PROTO_DIR_FORMAT "/dev/shm/reheat-%u" /* argument: the user id */
 #define PROTO_REASONS 64
 #define PROTO_TOP 64

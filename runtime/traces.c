@@ -14,6 +14,10 @@
 #include "runtime/stats.h"
 #include "runtime/verify.h"
 
+#ifdef REHEAT_BREAKS
+#include "tests/fuzz/breaks.h"
+#endif
+
 #define MAX_INSNS 4096
 #define MAX_NODES (MAX_INSNS + 16)
 #define MAX_MADE 512
@@ -99,6 +103,16 @@ static rc_t variant_optimize(const struct trace *t, int n, int bodies, bool unsu
     return optimize(ir);
 }
 
+static void plant_mistake(struct ir *ir, uint32_t id)
+{
+#ifdef REHEAT_BREAKS /* see options_parse_plant */
+    if (str_len(settings->plant) > 6)
+        (void)break_apply(ir, settings->plant + 6, id * 0x9e3779b9u >> 8);
+#else
+    (void)ir, (void)id;
+#endif
+}
+
 static bool unsure_changes(const struct ir *ir)
 {
     for (int i = 0; i < PASS_COUNT; i++)
@@ -114,6 +128,7 @@ static rc_t variant_emit(const struct trace *t, int n, int bodies, bool unsure, 
     TRY(variant_optimize(t, n, bodies, unsure, &ir));
     if (unsure && !unsure_changes(&ir))
         return RC_END_OF_TRACE;
+    plant_mistake(&ir, first);
     changes += ir_changes(&ir);
     for (int i = 0; i < PASS_COUNT; i++)
         stats_changes[i] += ir.changes[i];
