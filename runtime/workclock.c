@@ -125,7 +125,7 @@ static bool in_fragment(uint64_t start, uint64_t end, struct fragment *const *ow
 static bool near_entry(uint64_t at, struct fragment *const *own, int n)
 {
     for (int i = 0; i < n; i++)
-        if (at - own[i]->tag.v + HOOK_REACH < 2 * HOOK_REACH)
+        if (at - own[i]->tag.v + HOOK_REACH - 1 < 2 * HOOK_REACH - 1)
             return true;
     return false;
 }

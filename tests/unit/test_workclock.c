@@ -182,6 +182,20 @@ static void test_nor_do_their_bytes_reach_there(void **state)
     assert_true(is_live(1));
 }
 
+/* A pun's jump ends in the bytes of what follows: where a fragment is entered, its own hook must find them as they were. */
+static void test_nor_where_fragments_are_entered(void **state)
+{
+    (void)state;
+    busy_block();
+    block_add(1000);
+    for (int off = -(int)HOOK_REACH; off <= (int)HOOK_REACH; off++) {
+        struct fragment tried = {.set = 7, .tag = app_pc(blocks[1].pc.v + (uint64_t)(int64_t)off)}, *own = &tried;
+        bool apart_enough = off == -(int)HOOK_REACH || off == (int)HOOK_REACH;
+        assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, &own, 1), apart_enough ? 2 : 1);
+        assert_int_equal(is_live(1), apart_enough);
+    }
+}
+
 static void test_dear_places_only_where_there_are_no_others(void **state)
 {
     (void)state;
@@ -341,6 +355,7 @@ int main(void)
         TEST(test_seldom_says_nothing),
         TEST(test_never_in_text_of_fragments),
         TEST(test_nor_do_their_bytes_reach_there),
+        TEST(test_nor_where_fragments_are_entered),
         TEST(test_dear_places_only_where_there_are_no_others),
         TEST(test_the_fastest_are_taken_out),
         TEST(test_paused_and_resumed),
