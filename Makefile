@@ -47,15 +47,16 @@ TEST_SAMPLED = -c default -c control=sampled,trial=0,hot=2
 TEST_FULL = -c control=full,hot=2,bailout=0
 TEST_CONFIGS = $(TEST_SAMPLED) $(TEST_FULL) -c control=full,hot=2,cache=64K,bailout=0 -c control=full,cache=64K
 STRESS_CONFIGS = -c control=full,hot=1,bailout=0 -c control=full,hot=1,cache=64K,bailout=0 \
-	-c control=full,hot=1,link=0,bailout=0 -c control=sampled,trial=0,hot=1 -c control=sampled,trial=0,hot=1,cache=64K,unroll=8
+	-c control=full,hot=1,link=0,bailout=0 -c control=sampled,trial=0,hot=1 -c control=full,hot=1,passes=convert+unroll+loads+idle,bailout=0 -c control=sampled,trial=0,hot=1,cache=64K,unroll=8
 REHEAT = $(abspath $(BUILD))/reheat
 RUN_PARTS = BUILD=$(abspath $(BUILD)) KERNELS=$(abspath $(BUILD))/kernels REHEAT_BIN=$(REHEAT) tests/all.sh
 TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'command line: tests/cli/test_reheat_cli.sh' \
 	'hooks: tests/hooks/run.sh --cycles 300 --sites 5000' \
 	'cases: tests/e2e/cases.sh -j $(JOBS) $(TEST_CONFIGS)' \
+	'cases, conversion: tests/e2e/cases.sh -j $(JOBS) -c control=sampled,trial=0,hot=5,passes=convert+idle -k "merge_fault signals"' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(TEST_CONFIGS)' \
-	'kernels: tests/kernels/run.sh -j $(JOBS) $(TEST_SAMPLED) $(TEST_FULL)' \
+	'kernels: tests/kernels/run.sh -j $(JOBS) $(TEST_SAMPLED) $(TEST_FULL) -c control=sampled,trial=0,passes=convert+loads+idle' \
 	'more: tests/e2e/more.sh -j $(JOBS) $(TEST_SAMPLED) -c control=full' \
 	'faults: tests/e2e/faults.sh -j $(JOBS) -s "calls samplers" -n "1 1+"' \
 	'csmith: tests/e2e/csmith.sh -j $(JOBS) $(TEST_FULL) -n 50 -s 1' \

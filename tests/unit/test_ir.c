@@ -245,6 +245,84 @@ static void test_build(void **state)
     assert_rc(ir_build(&ir, &t, insns, 2), RC_VERIFY); /* a recorded block is missing */
 }
 
+/* mov rax, rdi; je; mov rcx, rdx; mov [rsi], rcx, which the hammock stands for; exit. The other side stores rax. */
+static struct insn other[2];
+static struct hammock *hammock(void)
+{
+    static const char *const hex[] = {"48 89 f8", "74 10", "48 89 d1", "48 89 0e"};
+    good(NULL);
+    for (size_t i = 0; i < 4; i++)
+        insns[i] = unit_decode(hex[i], 0x1000 + 16 * i);
+    nodes[0] = (struct node){.op = N_INSN, .insn = 0, .in = &insns[0]};
+    nodes[1] = (struct node){.op = N_HAMMOCK, .insn = 1};
+    nodes[2] = (struct node){.op = N_INSN, .insn = 2, .removed = true};
+    nodes[3] = (struct node){.op = N_INSN, .insn = 3, .removed = true};
+    nodes[4] = (struct node){.op = N_EXIT, .insn = 3, .target = 0x4000, .appended = true};
+    ir.count = 5;
+    other[0] = unit_decode("48 89 06", 0x3000);
+    ir.made = other;
+    ir.made_cap = 2;
+    ir.made_count = ir.hammock_count = 1;
+    ir.hammocks[0] = (struct hammock){.nodes = 3, .other_count = 1, .scratch = 1u << R_RBX, .count = 3, .commit = 2};
+    struct asm_sum rdx = {R_RDX, R_NONE, 1, false, 0}, at = {R_RSI, R_NONE, 1, false, 0};
+    ir.hammocks[0].step[0] = (struct hammock_step){HAMMOCK_SET, 0, R_RBX, 8, rdx};
+    ir.hammocks[0].step[1] = (struct hammock_step){HAMMOCK_STORE, 0, R_RBX, 8, at};
+    ir.hammocks[0].step[2] = (struct hammock_step){HAMMOCK_CMOV, 5, R_RCX, 8, rdx};
+    return &ir.hammocks[0];
+}
+
+static void test_ir6_a_hammock_is_a_branch_and_its_sides(void **state)
+{
+    (void)state;
+    hammock();
+    assert_ok(ir_verify(&ir, true));
+    hammock()->nodes = 2; /* a removed store */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock()->nodes = 4; /* the end of the trace */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock()->nodes = 5; /* nowhere */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock();
+    nodes[2].removed = false;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock();
+    nodes[1].hammock = 1; /* there is none */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock();
+    nodes[1].insn = 0; /* no branch */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock();
+    nodes[1].removed = true;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock();
+    insns[2] = unit_decode("ff d0", 0x1020); /* a call on a side */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock();
+    other[0] = unit_decode("c3", 0x3000);
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_ir6_a_hammock_does_what_its_sides_do(void **state)
+{
+    (void)state;
+    hammock()->step[0].reg = R_RDX; /* neither side's, not free */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock()->step[2].reg = R_R8;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock()->spare = 1u << R_R8;
+    ir.hammocks[0].step[2].reg = R_R8;
+    assert_ok(ir_verify(&ir, true));
+    hammock()->commit = 1; /* a store behind it */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock()->commit = 4;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock()->step[1].kind = HAMMOCK_SET; /* no store */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock();
+    other[0] = unit_decode("48 89 c1", 0x3000); /* none on the other side */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +334,8 @@ int main(void)
         cmocka_unit_test_setup(test_ir4_made_instructions_write_what_the_original_writes, good),
         cmocka_unit_test_setup(test_ir4_made_instructions_decode_to_what_they_say, good),
         cmocka_unit_test_setup(test_ir5_removed_nodes_have_no_effect, good),
+        cmocka_unit_test_setup(test_ir6_a_hammock_is_a_branch_and_its_sides, good),
+        cmocka_unit_test_setup(test_ir6_a_hammock_does_what_its_sides_do, good),
         cmocka_unit_test_setup(test_changes_are_counted_and_bisected, good),
         cmocka_unit_test_setup(test_nodes_name_instructions, good),
         cmocka_unit_test_setup(test_kinds_fit, good),
