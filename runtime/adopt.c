@@ -2,12 +2,14 @@
 
 #include <asm/stat.h>
 
+#include "runtime/base/maps.h"
 #include "runtime/base/sys.h"
 #include "runtime/policy.h"
 #include "tracer/block.h"
 #include "tracer/rotate.h"
 
 #define LEAST_OPEN 20 /* instructions of a trace that ends before an indirect branch or a call */
+#define SIDE_INSNS 8
 #define MOST_TRIES 6 /* sites looked at for one trace; each reads a function's branches */
 
 bool adopt_alone(void)
@@ -60,6 +62,56 @@ static bool is_taken(struct app_pc tag)
     return false;
 }
 
+struct meeting {
+    const struct insn *insns;
+    int n, at; /* at: index; 0: there is none */
+};
+
+static int index_of(const struct meeting *m, uint64_t pc)
+{
+    for (int i = 1; i < m->n; i++)
+        if (m->insns[i].pc.v == pc)
+            return i;
+    return 0;
+}
+
+static void find_meeting(void *arg)
+{
+    static struct insn other[SIDE_INSNS];
+    struct meeting *m = arg;
+    const struct insn *last = &m->insns[m->n - 1], *head = &m->insns[0];
+    uint64_t fall = last->pc.v + last->len, pc = last->target == head->pc.v ? fall : last->target;
+    const struct map_range *text = maps_find(app_pc(pc));
+    int k = last->kind == IK_JCC && text ? decode_run(app_pc(pc), text->end, other, SIDE_INSNS, false) : 0;
+    for (int i = 0; i < k && !m->at; i++) {
+        const struct insn *in = &other[i];
+        m->at = index_of(m, in->pc.v);
+        if (!m->at && (in->kind == IK_JMP || in->kind == IK_JCC))
+            m->at = index_of(m, in->target);
+        if (!m->at && in->kind == IK_JCC)
+            m->at = index_of(m, in->pc.v + in->len);
+    }
+}
+
+/* A loop that was found at one side of a branch which closes it, and whose other side comes back to it: begun where the
+ * sides meet, or between there and the branch, it has both of them (optimizer/pass_convert.c). */
+static rc_t sides_prepare(struct trace *t, struct insn *insns, int n, struct site *site)
+{
+    struct meeting m = {insns, n, 0};
+    rc_t rc = RC_HOOK_SHORT;
+    if (t->end != TRACE_LOOP || decode_gate(find_meeting, &m) != RC_OK || !m.at)
+        return rc;
+    for (int k = m.at, tries = 0; k < n - 1 && tries < MOST_TRIES && rc != RC_OK; k++) {
+        if (insns[k].kind != IK_PLAIN || passes(insns, n, insns[k].pc) > 1 || !trace_can_rotate(t, insns, n, k))
+            continue;
+        tries++;
+        rc = check(insns[k].pc, insns[k].len >= SITE_JUMP_BYTES ? TACTIC_LONG : TACTIC_PUN, site);
+        if (rc == RC_OK)
+            return trace_rotate(t, insns, n, k);
+    }
+    return rc;
+}
+
 /* Where the trace can be entered. */
 static rc_t entry_find(struct trace *t, struct insn *insns, int n, struct site *site)
 {
@@ -68,6 +120,8 @@ static rc_t entry_find(struct trace *t, struct insn *insns, int n, struct site *
         return rc == RC_OK ? RC_OK : loop_prepare(t, insns, n, TACTIC_PUN, site);
     }
     bool linked = fc_has_exits_to(t->head);
+    if (!linked && sides_prepare(t, insns, n, site) == RC_OK)
+        return RC_OK;
     rc_t rc = check(t->head, TACTIC_LONG, site);
     if (rc != RC_OK && linked) {
         site->len = 0;
