@@ -1,7 +1,7 @@
 /* Getters and setters of a small struct in another shared library: calls of one load or store each, across modules,
  * which no compiler can inline.
  *
- * kernel: accessors 2 15 220 -O2
+ * kernel: accessors 2 15 440 -O2
  * libs: accessors */
 #include "accessors.h"
 

@@ -1,8 +1,8 @@
 /* The plain triple loop over doubles. Without optimization each index is computed from memory, with -O1 it is not yet
  * vectorized or unrolled.
  *
- * kernel: matmul-O0 1.5 4 63 -O0
- * kernel: matmul-O1 1.1 18 260 -O1 */
+ * kernel: matmul-O0 1.5 4 126 -O0
+ * kernel: matmul-O1 1.1 18 520 -O1 */
 #include <stdio.h>
 #include <stdlib.h>
 

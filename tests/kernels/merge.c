@@ -1,6 +1,6 @@
 /* Merging two sorted runs of random numbers, the inner loop of many sorts: which side is next cannot be predicted.
  *
- * kernel: merge 1.3 7 100 -O2 -fno-if-conversion -fno-if-conversion2 */
+ * kernel: merge 1.3 7 200 -O2 -fno-if-conversion -fno-if-conversion2 */
 #include <stdio.h>
 #include <stdlib.h>
 

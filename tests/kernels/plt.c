@@ -1,7 +1,7 @@
 /* Tiny functions of the C library, called through the PLT. A trace that goes through call, PLT jump, function and
  * return leaves a push, the body and nothing to predict.
  *
- * kernel: plt 1.5 17 250 -O2 -fno-builtin */
+ * kernel: plt 1.5 17 500 -O2 -fno-builtin */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>

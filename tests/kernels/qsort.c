@@ -1,7 +1,7 @@
 /* qsort with a callback of the program: the library calls back through a pointer for every comparison. The gain is in
  * the call, the guarded target and the return; the comparison's own branch stays as hard to predict as it is.
  *
- * kernel: qsort 1.2 2 31 -O2 */
+ * kernel: qsort 1.2 2 62 -O2 */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* Binary search for keys in random order: half of the comparisons are mispredicted as branches. The loop is written so
  * that the compiler keeps the branch; what a straight path cannot hide, a conditional move can.
  *
- * kernel: search 1.3 5 70 -O2 -fno-if-conversion -fno-if-conversion2 */
+ * kernel: search 1.3 5 140 -O2 -fno-if-conversion -fno-if-conversion2 */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* A stack machine whose loop is one switch: a single indirect jump decides for all instructions. A path through the
  * program it runs has that jump once per instruction, each with one target.
  *
- * kernel: switch 1.05 64 950 -O2 */
+ * kernel: switch 1.05 64 1900 -O2 */
 #include <stdio.h>
 #include <stdlib.h>
 

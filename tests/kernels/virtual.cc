@@ -1,7 +1,7 @@
 /* A virtual call in a loop whose object is nearly always of one class: the guarded target can be inlined, and the rare
  * others leave the path. No call depends on another's result, which would hide what the call costs.
  *
- * kernel: virtual 1.2 35 500 -O2 */
+ * kernel: virtual 1.2 35 1000 -O2 */
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
