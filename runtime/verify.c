@@ -25,8 +25,9 @@ static uint32_t vector_bytes;
 /* What the fragment came to. */
 static struct {
     struct cpu_state state; /* the program's, recovered */
-    bool faults, lookup;
+    bool faults;
 } left;
+static int own_steps; /* that the program's run has made */
 
 void verify_init(const struct options *o) { settings = o; }
 bool verify_on(void) { return settings && settings->verify; }
@@ -79,7 +80,7 @@ static bool run_fragment(struct thread *t, const struct fragment *f)
 {
     struct careful c = {.pc = f->entry.v, .end = f->start.v + f->len};
     made->count = 0;
-    left.faults = left.lookup = false;
+    left.faults = false;
     for (int i = 0; i < STEPS_MOST; i++) {
         uint64_t at = c.pc;
         enum careful_result r = careful_look(&c);
@@ -99,7 +100,6 @@ static bool run_fragment(struct thread *t, const struct fragment *f)
         const struct frag_exit *e = fc_exit(c.slots.exit_id);
         s->pc = e ? e->target.v : 0;
     } else if (region) {
-        left.lookup = c.pc - f->start.v >= f->len;
         return fc_recover(s, &c.slots) || (s->pc = 0, true);
     }
     return true;
@@ -189,7 +189,7 @@ static enum outcome_of run_program(struct thread *t, uint64_t tag, struct app_pc
     struct careful c = {0};
     struct live_set d = {0, 0};
     bool settling = false;
-    own->count = 0;
+    own->count = own_steps = 0;
     *what = left.faults ? "a fault where there is none" : "another way";
     bool known = text_around(tag, &c);
     for (int i = 0; i < STEPS_MOST && known; i++) {
@@ -202,6 +202,7 @@ static enum outcome_of run_program(struct thread *t, uint64_t tag, struct app_pc
             return SAME;
         }
         r = r == STEP_DONE ? careful_step(t, &c, own) : r;
+        own_steps += r == STEP_DONE;
         *pc = app_pc(c.pc);
         if (r == STEP_FAULT || r == STEP_CANNOT)
             return settling && !may_differ(d) && r == STEP_CANNOT ? DIFFERENT : settling && may_differ(d) ? SAME : UNKNOWN;
@@ -267,7 +268,8 @@ bool verify_entry(struct thread *t, struct fragment *f, struct app_pc *pc)
         verify_report(settings->mismatch_path, f, what, &from, &left.state, &end, made);
         withdraw(t, f);
     }
-    return can;
+    /* Without a step, the next one must be an ordinary one: it may fault, where the program's handler sees it. */
+    return can && own_steps;
 }
 
 bool verify_reach(struct thread *t, struct app_pc *pc, struct app_pc to)
