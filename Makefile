@@ -42,8 +42,8 @@ DEPS_BENCH = $(if $(filter 1,$(DEPS)),$(BUILD)/.deps-bench)
 DEPS_LINT = $(if $(filter 1,$(DEPS)),$(BUILD)/.deps-lint)
 
 # Configurations of the end-to-end tests. `default` is without settings; with trial=0 every fragment is entered, however
-# short the program. Under control=full everything is, but without bailout=0 a short program at hot=2 soon runs natively.
-TEST_SAMPLED = -c default -c control=sampled,trial=0,hot=2
+# short the program; with passes=all those made by unsure passes too. Under control=full everything is, but without bailout=0 a short program at hot=2 soon runs natively.
+TEST_SAMPLED = -c default -c control=sampled,trial=0,hot=2,passes=all
 TEST_FULL = -c control=full,hot=2,bailout=0
 TEST_CONFIGS = $(TEST_SAMPLED) $(TEST_FULL) -c control=full,hot=2,cache=64K,bailout=0 -c control=full,cache=64K
 STRESS_CONFIGS = -c control=full,hot=1,bailout=0 -c control=full,hot=1,cache=64K,bailout=0 \

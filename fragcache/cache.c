@@ -137,10 +137,13 @@ static void lookup_clear(const struct code_region *r)
 
 void fc_lookup_prefer(struct fragment *f) { fc.lookup[f->tag.v & 0xffff] = f->lookup_entry.v; }
 
+/* A branch behind which registers are restored leads there always, but for the loop's own edge. */
 static rc_t exit_link(struct frag_exit *e, struct fragment *to)
 {
-    if (code_reaches(e->branch.v, to->entry.v)) {
-        int32_t d = (int32_t)(to->entry.v - (e->branch.v + 4));
+    bool loops = e->back && to == e->owner;
+    uint64_t entry = loops ? to->loop_head.v : to->entry.v;
+    if ((loops || !e->restores) && code_reaches(e->branch.v, entry)) {
+        int32_t d = (int32_t)(entry - (e->branch.v + 4));
         TRY(code_stage(e->branch, &d, 4));
     } else {
         uint8_t stub[STUB_BYTES_EACH];
@@ -197,7 +200,8 @@ static rc_t exit_unlink(struct frag_exit *e)
     uint8_t stub[STUB_BYTES_EACH];
     uint32_t id = e->owner->first_exit + e->index;
     const struct code_region *r = code_region_find(e->stub.v);
-    uint64_t to = r->native_exits && code_reaches(e->branch.v, e->target.v) ? e->target.v : e->stub.v;
+    bool straight = r->native_exits && !e->restores && code_reaches(e->branch.v, e->target.v);
+    uint64_t to = straight ? e->target.v : e->restore.v;
     int32_t d = (int32_t)(to - (e->branch.v + 4));
     lower_stub(stub, e->stub, r, id, e->target);
     TRY(code_stage(e->stub, stub, sizeof stub));
@@ -380,7 +384,10 @@ static rc_t fragment_register(struct fragment *f, const struct lowered *out, con
                                       .index = (uint32_t)i,
                                       .target = app_pc(le->target),
                                       .branch = cache_pc(f->start.v + le->branch),
-                                      .stub = cache_pc(f->start.v + le->stub)};
+                                      .restore = cache_pc(f->start.v + le->restore),
+                                      .stub = cache_pc(f->start.v + le->stub),
+                                      .restores = le->saved != 0,
+                                      .back = le->back};
         fc.exits[f->first_exit + (uint32_t)i] = &exits[i];
     }
     fc.exit_next += (uint32_t)out->exit_count;
@@ -400,6 +407,7 @@ static void fragment_describe(struct fragment *f, const struct ir *ir, const str
     f->len = out->len;
     f->body_end = out->body_end;
     f->entry = cache_pc(f->start.v + out->entry);
+    f->loop_head = cache_pc(f->start.v + out->loop);
     f->lookup_entry = cache_pc(f->start.v + out->lookup_entry);
     f->insns_in = (uint32_t)ir->insn_count;
     f->insns_out = out->insns_out;

@@ -26,7 +26,8 @@ struct frag_exit {
     struct fragment *linked; /* NULL: leads to its stub */
     struct frag_exit *same_target; /* next exit with this target */
     struct app_pc target;
-    struct cache_pc branch, stub; /* branch: address of the rel32 */
+    struct cache_pc branch, restore, stub; /* branch: address of the rel32; others as in struct lowered_exit */
+    bool restores, back; /* registers are restored before the stub; the loop's own edge */
     uint32_t index; /* among its owner's exits */
 };
 
@@ -37,7 +38,7 @@ struct text_run {
 
 struct fragment {
     struct app_pc tag, found_at; /* found_at: the head that was hot, before its trace was rotated */
-    struct cache_pc start, lookup_entry, entry;
+    struct cache_pc start, lookup_entry, entry, loop_head; /* loop_head: where its own back edge leads */
     uint32_t id, len, body_end; /* id from 1; bytes */
     uint32_t insns_in, insns_out, bytes_in;
     uint32_t first_exit;

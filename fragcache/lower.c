@@ -15,6 +15,7 @@ struct lowering {
     const struct ir *ir;
     uint32_t lookup_table;
     int constant_count, miss_count;
+    uint16_t saved; /* borrowed registers whose own values are in slots.saved */
     struct {
         uint32_t rel32; /* offset */
         uint64_t value;
@@ -23,6 +24,7 @@ struct lowering {
         uint32_t rel32;
         const struct node *guard;
         bool rcx_spilled;
+        uint16_t saved;
     } misses[MAX_MISSES];
 };
 
@@ -32,6 +34,7 @@ static void recipe(struct lowering *l, struct recipe r)
     struct lowered *out = l->out;
     r.at = (uint32_t)l->a.len;
     r.stacked = r.from == PC_ROLL ? r.stacked : R_NONE;
+    r.saved = l->saved;
     if (out->recipe_count && out->recipes[out->recipe_count - 1].at == r.at)
         out->recipe_count--;
     if (out->recipe_count == LOWER_MAX_RECIPES)
@@ -55,7 +58,8 @@ static rc_t add_exit(struct lowering *l, uint64_t target)
 {
     if (l->out->exit_count == LOWER_MAX_EXITS)
         return RC_TOO_LONG;
-    l->out->exits[l->out->exit_count++] = (struct lowered_exit){(uint32_t)l->a.len - 4, 0, target};
+    l->out->exits[l->out->exit_count++] =
+        (struct lowered_exit){.branch = (uint32_t)l->a.len - 4, .saved = l->saved, .target = target};
     return RC_OK;
 }
 
@@ -95,7 +99,9 @@ static rc_t lower_back(struct lowering *l, const struct node *n)
 {
     struct node edge = *n;
     edge.target = l->ir->tag.v;
-    return n->op == N_BACK ? lower_exit(l, &edge) : lower_exit_if(l, &edge);
+    TRY(n->op == N_BACK ? lower_exit(l, &edge) : lower_exit_if(l, &edge));
+    l->out->exits[l->out->exit_count - 1].back = true;
+    return RC_OK;
 }
 
 /* The rel32 that was just emitted leads to a constant. */
@@ -161,10 +167,11 @@ static void unspill(struct lowering *l, unsigned reg, int32_t slot)
     l->out->insns_out++;
 }
 
-/* Registers that may be overwritten before the branch is done: what it reads itself must stay for another try. */
+/* Registers that may be overwritten before the branch is done: what it reads itself must stay for another try, and
+ * borrowed ones hold slots. */
 static unsigned free_registers(const struct lowering *l, const struct node *n)
 {
-    return n->gpr_dead & ~(l->ir->insns[n->insn].gpr_read | 1u << R_RSP);
+    return n->gpr_dead & ~(l->ir->insns[n->insn].gpr_read | 1u << R_RSP | l->saved);
 }
 
 /* Always looked up. rcx_spilled: it already is, and holds something else. */
@@ -200,6 +207,7 @@ static rc_t add_miss(struct lowering *l, const struct node *n, bool rcx_spilled)
         return RC_TOO_LONG;
     l->misses[l->miss_count].rel32 = (uint32_t)l->a.len - 4;
     l->misses[l->miss_count].rcx_spilled = rcx_spilled;
+    l->misses[l->miss_count].saved = l->saved;
     l->misses[l->miss_count++].guard = n;
     return RC_OK;
 }
@@ -333,6 +341,66 @@ static rc_t lower_hammock(struct lowering *l, const struct node *n)
     return RC_OK;
 }
 
+/* --- borrowed registers */
+
+static void lower_borrow(struct lowering *l, const struct node *n)
+{
+    for (unsigned r = 0; r < 16; r++) {
+        if (!(l->ir->borrowed & 1u << r))
+            continue;
+        spill(l, r, SLOT_SAVED(r));
+        l->saved |= (uint16_t)(1u << r);
+        recipe_at(l, l->ir->insns[n->insn].pc.v, R_NONE, R_NONE);
+    }
+}
+
+static void restore_borrowed(struct lowering *l)
+{
+    for (unsigned r = 0; r < 16; r++)
+        if (l->saved & 1u << r)
+            unspill(l, r, SLOT_SAVED(r));
+}
+
+static void lower_loop(struct lowering *l)
+{
+    for (int i = 0; i < l->ir->slot_count; i++) {
+        const struct ir_slot *s = &l->ir->slots[i];
+        bool absolute = s->base == R_NONE;
+        if (absolute)
+            asm_mov_imm64(&l->a, s->reg, (uint64_t)s->at);
+        asm_load_wide(&l->a, s->reg, absolute ? s->reg : s->base, absolute ? 0 : (int32_t)s->at, s->bytes);
+        l->out->insns_out += absolute ? 2 : 1;
+    }
+    asm_align(&l->a, LOOP_ALIGN);
+    l->out->loop = (uint32_t)l->a.len;
+}
+
+/* scratch = first byte after the store - 1 - lowest of the range, which is below the sum of both lengths when they
+ * meet. */
+static rc_t lower_check(struct lowering *l, const struct node *n)
+{
+    const struct ir_check *c = &l->ir->checks[n->value];
+    int64_t last = (int64_t)c->bytes - 1, span = c->high - c->low + last;
+    bool store_const = c->base == R_NONE && c->index == R_NONE, range_const = c->near == R_NONE;
+    int64_t off = c->off + last - (range_const ? 0 : c->low);
+    if (store_const)
+        asm_mov_imm64(&l->a, c->scratch, (uint64_t)off);
+    else if (off == (int32_t)off)
+        asm_lea_operand(&l->a, c->scratch, c->base, c->index, c->scale, (int32_t)off);
+    else
+        return RC_UNSUPPORTED;
+    if (range_const) {
+        asm_sub_const(&l->a, c->scratch, asm_here(&l->a).v);
+        TRY(constant(l, (uint64_t)c->low));
+    } else {
+        asm_sub_reg(&l->a, c->scratch, c->near);
+    }
+    asm_cmp_imm32(&l->a, c->scratch, (int32_t)span);
+    asm_jcc(&l->a, 2, asm_here(&l->a).v);
+    l->out->insns_out += 4;
+    return add_exit(l, n->target);
+}
+
 /* What the program is about to execute where the node begins. */
 static uint64_t node_pc(const struct ir *ir, const struct node *n)
 {
@@ -356,6 +424,9 @@ static rc_t lower_node(struct lowering *l, const struct node *n)
     case N_LOOKUP: return lower_lookup(l, n, false);
     case N_BACK:
     case N_BACK_IF: return lower_back(l, n);
+    case N_CHECK: return lower_check(l, n);
+    case N_BORROW: lower_borrow(l, n); return RC_OK;
+    case N_LOOP: lower_loop(l); return RC_OK;
     case N_BRANCH: break;
     }
     return RC_UNSUPPORTED;
@@ -376,8 +447,12 @@ void lower_stub(uint8_t bytes[STUB_BYTES_EACH], struct cache_pc at, const struct
 void lower_stub_far(uint8_t bytes[STUB_BYTES_EACH], struct cache_pc at, struct cache_pc to)
 {
     struct asm_buf a = asm_on(bytes, STUB_BYTES_EACH, at);
-    asm_jmp_mem(&a, at.v + 6);
-    asm_u64(&a, to.v);
+    if (code_reaches(at.v + 5, to.v)) {
+        asm_jmp(&a, to.v);
+    } else {
+        asm_jmp_mem(&a, at.v + 6);
+        asm_u64(&a, to.v);
+    }
     while (a.len < STUB_BYTES_EACH)
         asm_bytes(&a, "", 1); /* never reached */
 }
@@ -423,17 +498,22 @@ static void patch_rel32(struct lowering *l, uint32_t at, uint32_t to)
 
 static void place_stubs(struct lowering *l, const struct code_region *r, uint32_t first_exit)
 {
+    uint32_t insns = l->out->insns_out;
     for (int i = 0; i < l->out->exit_count && !l->a.overflow; i++) {
         struct lowered_exit *e = &l->out->exits[i];
         uint8_t stub[STUB_BYTES_EACH];
-        e->stub = (uint32_t)l->a.len;
+        l->saved = e->saved;
+        e->restore = (uint32_t)l->a.len;
         recipe_at(l, e->target, R_NONE, R_NONE);
+        restore_borrowed(l);
+        e->stub = (uint32_t)l->a.len;
         lower_stub(stub, asm_here(&l->a), r, first_exit + (uint32_t)i, app_pc(e->target));
         asm_bytes(&l->a, stub, sizeof stub);
         uint64_t branch = l->a.origin + e->branch;
-        bool straight = r->native_exits && code_reaches(branch, e->target); /* no stub on the way */
-        patch_rel32(l, e->branch, straight ? (uint32_t)(e->target - l->a.origin) : e->stub);
+        bool straight = r->native_exits && !e->saved && code_reaches(branch, e->target); /* no stub on the way */
+        patch_rel32(l, e->branch, straight ? (uint32_t)(e->target - l->a.origin) : e->restore);
     }
+    l->out->insns_out = insns;
 }
 
 static rc_t place_misses(struct lowering *l)
@@ -441,6 +521,10 @@ static rc_t place_misses(struct lowering *l)
     uint32_t insns = l->out->insns_out;
     for (int i = 0; i < l->miss_count && !l->a.overflow; i++) {
         patch_rel32(l, l->misses[i].rel32, (uint32_t)l->a.len);
+        l->saved = l->misses[i].saved;
+        recipe_at(l, l->ir->insns[l->misses[i].guard->insn].pc.v, l->misses[i].rcx_spilled ? R_RCX : R_NONE, R_NONE);
+        restore_borrowed(l);
+        l->saved = 0;
         TRY(lower_lookup(l, l->misses[i].guard, l->misses[i].rcx_spilled));
     }
     l->out->insns_out = insns; /* of the path only */
@@ -478,6 +562,7 @@ rc_t lower(const struct ir *ir, struct cache_pc at, const struct code_region *r,
     l->ir = ir;
     l->lookup_table = lookup_table;
     l->constant_count = l->miss_count = 0;
+    l->saved = 0;
     out->exit_count = out->map_count = out->recipe_count = 0;
     out->insns_out = 0;
     lower_lookup_entry(l, r);
@@ -491,6 +576,7 @@ rc_t lower(const struct ir *ir, struct cache_pc at, const struct code_region *r,
         recipe_at(l, node_pc(ir, &ir->nodes[i]), R_NONE, R_NONE);
         TRY(lower_node(l, &ir->nodes[i]));
     }
+    out->loop = ir->borrowed ? out->loop : out->entry;
     out->body_end = (uint32_t)l->a.len;
     TRY(place_misses(l));
     place_stubs(l, r, first_exit);

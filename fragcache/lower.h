@@ -3,9 +3,12 @@
  *   lookup entry:  mov rcx, -tag; lea rcx, [rcx+rdx]; jrcxz +5; jmp lookup_miss
  *                  mov rdx, fs:[spill1]; mov rcx, fs:[spill0]
  *   entry:         the path; each direct exit is a jcc or jmp rel32 to its stub, or to what it is linked to
+ *   with slots (optimizer/pass_promote.c), after the first iteration: mov fs:[saved], R for each borrowed register;
+ *                  checks: lea T, [a]; sub T, b; cmp T, range; jb stub; then mov R, [slot], and the loop
  *   misses:        for each guard, the lookup of where the branch goes instead
  *   stubs:         mov dword fs:[exit_id], id; jmp leave            (one per direct exit)
- *                  with native exits: jmp [rip+0]; target
+ *                  with native exits: jmp target, or jmp [rip+0]; target
+ *                  before it, where registers are borrowed: mov R, fs:[saved] for each
  *   constants:     return addresses that inlined calls push, expected targets
  *
  * A guard leaves everything as it is before the branch until it knows that the branch goes where it is expected to:
@@ -33,8 +36,11 @@ struct asm_buf;
 #define STUB_BYTES_EACH 17u
 
 struct lowered_exit {
-    uint32_t branch; /* offset of the rel32 that leads to the stub */
+    uint32_t branch; /* offset of the rel32 that leads there */
+    uint32_t restore; /* offset: where borrowed registers are restored; the stub follows. Without any, the stub */
     uint32_t stub; /* offset */
+    uint16_t saved; /* borrowed registers, a mask over enum reg */
+    bool back; /* the loop's own edge */
     uint64_t target; /* app pc */
 };
 
@@ -58,6 +64,7 @@ struct recipe {
     uint32_t at; /* offset; good until the next one's */
     uint8_t first, second, stacked; /* enum reg */
     uint8_t from; /* enum recipe_pc */
+    uint16_t saved; /* registers that are reloaded from slots.saved, last of all; a mask over enum reg */
     uint32_t rsp_add;
 };
 #define LOWER_MAX_RECIPES 32768
@@ -67,7 +74,7 @@ struct lowered {
     struct lowered_exit *exits; /* LOWER_MAX_EXITS, the caller's */
     struct lowered_node *map; /* one per node of the IR, the caller's */
     struct recipe *recipes; /* LOWER_MAX_RECIPES, the caller's */
-    uint32_t len, lookup_entry, entry, body_end; /* offsets */
+    uint32_t len, lookup_entry, entry, loop, body_end; /* offsets; loop: where the back edge leads */
     int exit_count, map_count, recipe_count;
     uint32_t insns_out; /* instructions from entry to body_end */
 };
@@ -84,10 +91,10 @@ void lower_set_plant(uint32_t units);
 void lower_plant(struct asm_buf *a, uint32_t units);
 
 /* The 17 bytes of the stub of exit `id` to `target`, at address `at`. In a region with native exits it jumps
- * to the target itself. */
+ * to the target itself. Restored registers are the caller's business. */
 void lower_stub(uint8_t bytes[STUB_BYTES_EACH], struct cache_pc at, const struct code_region *r, uint32_t id,
                 struct app_pc target);
-/* The same stub linked to a target that a rel32 may not reach: jmp [rip+0]; target; padding. */
+/* The same stub linked: jmp to; or, beyond the reach of a rel32, jmp [rip+0]; to; padding. */
 void lower_stub_far(uint8_t bytes[STUB_BYTES_EACH], struct cache_pc at, struct cache_pc to);
 
 #endif

@@ -104,6 +104,9 @@ static void apply(struct cpu_state *s, const struct recipe *r, const struct tls_
     if (r->stacked != R_NONE)
         s->gpr[r->stacked] = *(const uint64_t *)s->gpr[R_RSP];
     s->gpr[R_RSP] += r->rsp_add;
+    for (unsigned i = 0; r->saved >> i; i++)
+        if (r->saved & 1u << i)
+            s->gpr[i] = slots->saved[i];
 }
 
 /* enter: until its last instruction, jmp fs:[target], rdi is the context. */

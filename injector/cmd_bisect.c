@@ -76,7 +76,7 @@ static int read_arguments(int argc, char **argv)
  * there, as copying with long moves, on that. */
 static void setting_write(uint32_t changes, const char *dump, char setting[SETTING_BYTES])
 {
-    int n = changes ? snprintf(setting, SETTING_BYTES, "bisect=%" PRIu32, changes)
+    int n = changes ? snprintf(setting, SETTING_BYTES, "passes=all,bisect=%" PRIu32, changes)
                     : snprintf(setting, SETTING_BYTES, "passes=none");
     if (dump != NULL)
         n += snprintf(setting + n, SETTING_BYTES - (size_t)n, ",dump=%s", dump);

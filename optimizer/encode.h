@@ -22,4 +22,15 @@ bool encode_zero(struct ir *ir, enum pass_id pass, struct node *n, unsigned reg,
 /* shlx, shrx or sarx for a shift of a register by cl; n->flags_dead must hold all flags it writes. The CPU has BMI2. */
 bool encode_shift(struct ir *ir, enum pass_id pass, struct node *n, const char *why);
 
+/* The same without a change being counted, for a pass that counts several as one: the caller takes them back by
+ * ir->made_count. NULL: no room or no such form.
+ *
+ * Only the register operand of `in` differs: `in` with `reg` where its memory operand is read; mov reg, source for a mov
+ * to memory, of which the operand's width matters; and for `op memory, x`: op reg, x. */
+const struct insn *encode_load(struct ir *ir, const struct insn *in, unsigned reg);
+const struct insn *encode_store_update(struct ir *ir, const struct insn *in, unsigned reg);
+const struct insn *encode_change_update(struct ir *ir, const struct insn *in, unsigned reg);
+/* mov memory, reg to the operand of `op memory, x`. */
+const struct insn *encode_store(struct ir *ir, const struct insn *in, unsigned reg);
+
 #endif

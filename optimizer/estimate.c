@@ -11,6 +11,7 @@
 #define GUARD_FLAGS 6u
 #define LOOKUP 10u
 #define MISSED 20u /* of a branch that a pass takes for unpredictable: a quarter of the times, 20 cycles */
+#define FORWARD 20u /* a value that goes from a store to a load of the next iteration */
 #define SHIFT 2u /* by cl, flags kept when it is 0 */
 
 static bool shifts_by_cl(const struct insn *in)
@@ -53,11 +54,22 @@ static uint32_t node_cost(const struct ir *ir, const struct node *n)
     }
 }
 
+/* Some value went from one iteration to the next through memory, and does no more. */
+static bool forwards(const struct ir *ir)
+{
+    for (int i = 0; i < ir->count; i++)
+        if (ir->nodes[i].part == PART_UPDATE)
+            return true;
+    return false;
+}
+
 struct estimated ir_estimate(const struct ir *ir)
 {
     struct estimated e = {0, 0};
     for (int i = 0; i < ir->count; i++) {
         const struct node *n = &ir->nodes[i];
+        if (n->op == N_LOOP)
+            e = (struct estimated){0, 0}; /* what comes before is done once */
         if (!n->appended)
             e.before += insn_cost(&ir->insns[n->insn]) + (n->taken ? TAKEN : 0u);
         if (n->op == N_HAMMOCK)
@@ -67,5 +79,7 @@ struct estimated ir_estimate(const struct ir *ir)
         if (n->op == N_BACK_IF && !n->removed)
             break; /* what follows is not on the path */
     }
+    if (forwards(ir) && e.before < FORWARD)
+        e.before = FORWARD;
     return e;
 }

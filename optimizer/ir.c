@@ -34,7 +34,8 @@ rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, in
     ir->end = t->end;
     ir->insns = insns;
     ir->insn_count = n;
-    ir->count = ir->made_count = ir->hammock_count = 0;
+    ir->count = ir->made_count = ir->hammock_count = ir->slot_count = ir->check_count = 0;
+    ir->borrowed = 0;
     for (int i = 0; i < PASS_COUNT; i++)
         ir->changes[i] = 0;
     int step = 0;
@@ -65,6 +66,102 @@ static rc_t verify_made(const struct node *n, const struct insn *was)
     bool memory = in->stores == was->stores && !in->mem_write && !in->mem_read && in->pushes == was->pushes;
     bool flags = (in->flags_written & ~n->flags_dead) == (was->flags_written & ~n->flags_dead);
     return decodes && registers && memory && flags && app_pc_eq(in->pc, was->pc) ? RC_OK : RC_VERIFY;
+}
+
+/* IR-7: a part that changes a register changes that of one slot, and no memory. */
+static rc_t verify_update(const struct ir *ir, const struct node *n)
+{
+    const struct insn *in = n->in, *was = &ir->insns[n->insn], *next = n[1].in;
+    struct insn again;
+    decode_made(in->bytes, in->len, was->pc, &again);
+    unsigned reg = 0;
+    while (reg < 16 && in->gpr_written != 1u << reg)
+        reg++;
+    bool register_only = reg < 16 && ir->borrowed & 1u << reg && !in->stores && !in->mem_read && !in->fence &&
+                         in->sp == SP_SAME && again.kind == IK_PLAIN && again.len == in->len &&
+                         again.gpr_written == in->gpr_written && again.gpr_read == in->gpr_read;
+    if (!register_only || !app_pc_eq(in->pc, was->pc) || n[1].op != N_INSN || n[1].removed || n[1].insn != n->insn)
+        return RC_VERIFY;
+    if (n[1].part == PART_WHOLE) { /* mov memory, x */
+        bool moves = was->act == ACT_MOV && in->act == ACT_MOV && in->gpr_read == was->gpr_data && in->gpr_full;
+        return next == was && moves && !in->flags_written ? RC_OK : RC_VERIFY;
+    }
+    bool same = in->act == was->act && in->gpr_read == (was->gpr_data | 1u << reg) && in->immediate == was->immediate && in->flags_written == was->flags_written && in->flags_killed == was->flags_killed;
+    return same && !in->flags_read && next->src.reg == reg && n[1].part == PART_STORE ? RC_OK : RC_VERIFY;
+}
+
+/* IR-7: mov memory, slot's register, where the original changed the same memory. */
+static rc_t verify_store(const struct ir *ir, const struct node *n)
+{
+    const struct insn *in = n->in, *was = &ir->insns[n->insn];
+    struct insn again;
+    decode_made(in->bytes, in->len, was->pc, &again);
+    bool decodes = again.kind == IK_PLAIN && again.len == in->len && again.act == ACT_MOV && again.mem_write &&
+                   again.gpr_read == in->gpr_read && app_pc_eq(in->pc, was->pc);
+    bool address = in->mem_base == was->mem_base && in->mem_index == was->mem_index &&
+                   in->mem_bytes == was->mem_bytes && in->seg == was->seg && in->rip_relative == was->rip_relative &&
+                   (in->rip_relative ? in->target == was->target
+                                     : in->mem_disp == was->mem_disp && in->mem_scale == was->mem_scale);
+    bool effect = was->mem_write && !was->gpr_written && !was->flags_read && !in->mem_read && !in->gpr_written &&
+                  !in->flags_written && in->src.kind == OPERAND_GPR;
+    bool pair = n > ir->nodes && n[-1].part == PART_UPDATE && n[-1].insn == n->insn && !n[-1].removed;
+    return decodes && address && effect && pair ? RC_OK : RC_VERIFY;
+}
+
+static rc_t verify_check(const struct ir *ir, const struct node *n)
+{
+    if (n->value >= (uint64_t)ir->check_count || !n->target || (FL_STATUS & ~n->flags_dead))
+        return RC_VERIFY;
+    const struct ir_check *c = &ir->checks[n->value];
+    bool scratch = c->scratch < 16 && ir->borrowed & 1u << c->scratch;
+    for (int i = 0; i < ir->slot_count; i++)
+        scratch &= ir->slots[i].reg != c->scratch;
+    return scratch && c->low < c->high ? RC_OK : RC_VERIFY;
+}
+
+/* IR-7: what the program's own instruction touches. */
+static unsigned touched(const struct ir *ir, const struct node *n)
+{
+    const struct insn *was = &ir->insns[n->insn];
+    return n->appended ? 0 : was->gpr_read | was->gpr_written;
+}
+
+/* IR-7 as far as it does not depend on values. */
+static rc_t verify_borrowed(const struct ir *ir)
+{
+    int state = 0; /* 1 after N_BORROW, 2 after N_LOOP */
+    unsigned slots = 0;
+    if (ir->borrowed & 1u << R_RSP)
+        return RC_VERIFY;
+    if (!ir->borrowed && !ir->slot_count && !ir->check_count)
+        state = 3;
+    for (int i = 0; i < ir->slot_count; i++) {
+        unsigned bit = 1u << ir->slots[i].reg;
+        if (slots & bit || !(ir->borrowed & bit) || ir->borrowed >> ir->slots[i].base & 1)
+            return RC_VERIFY;
+        slots |= bit;
+    }
+    for (int i = 0; i < ir->count; i++) {
+        const struct node *n = &ir->nodes[i];
+        bool marks = n->op == N_BORROW || n->op == N_LOOP || n->op == N_CHECK || n->part != PART_WHOLE;
+        if (n->op == N_BORROW ? state != 0 : n->op == N_LOOP ? state != 1 : marks && (state == 0 || state == 3))
+            return RC_VERIFY;
+        state = n->op == N_BORROW ? 1 : n->op == N_LOOP ? 2 : state;
+        if ((state == 1 || state == 2) && touched(ir, n) & ir->borrowed)
+            return RC_VERIFY;
+        bool outside = state == 0 && n->op == N_INSN && !n->removed && (n->in->gpr_read | n->in->gpr_written) & ir->borrowed;
+        if (outside || (state == 1 && n->op != N_BORROW && n->op != N_CHECK))
+            return RC_VERIFY;
+        if (n->removed)
+            continue;
+        if (n->op == N_CHECK)
+            TRY(verify_check(ir, n));
+        if (n->op == N_INSN && n->part == PART_UPDATE && i + 1 < ir->count)
+            TRY(verify_update(ir, n));
+        if (n->op == N_INSN && n->part == PART_STORE)
+            TRY(verify_store(ir, n));
+    }
+    return state == 3 || state == 2 ? RC_OK : RC_VERIFY;
 }
 
 bool node_may_go(const struct ir *ir, const struct node *n)
@@ -145,7 +242,7 @@ static rc_t verify_node(const struct ir *ir, const struct node *n, bool laid_out
         if (kind != IK_RET && kind != IK_JMP_IND && kind != IK_CALL_IND)
             return RC_VERIFY;
     }
-    if (n->op == N_INSN && !node_is_original(ir, n))
+    if (n->op == N_INSN && !node_is_original(ir, n) && n->part == PART_WHOLE)
         return verify_made(n, &ir->insns[n->insn]);
     return RC_OK;
 }
@@ -173,5 +270,5 @@ rc_t ir_verify(const struct ir *ir, bool laid_out)
         else if (!n->removed)
             TRY(verify_node(ir, n, laid_out, i == last));
     }
-    return RC_OK;
+    return verify_borrowed(ir);
 }

@@ -21,6 +21,10 @@
  *   IR-5  a removed plain instruction stores nothing, orders nothing, and leaves rsp alone; a removed guard is a jump.
  *   IR-6  a hammock stands for a conditional branch and removed plain instructions and jumps up to a node that is its
  *         trace's; it writes registers that either side writes or that are free, and stores just as both sides do.
+ *   IR-7  between N_BORROW and the end of the trace the borrowed registers are the fragment's: no instruction of the
+ *         program there reads or writes them, rsp is not one, and nothing outside mentions them. From N_LOOP on, each
+ *         slot's register holds what its memory does: a store to a slot follows a PART_UPDATE of its register, or is a
+ *         PART_STORE of it; what may store there otherwise follows an N_CHECK.
  *
  * Pure: no process state, no system calls. Memory is the caller's. */
 #ifndef REHEAT_IR_H
@@ -54,10 +58,36 @@ enum node_op {
     N_GUARD, /* indirect branch expected to go to target; anything else is looked up */
     N_LOOKUP, /* indirect branch that is always looked up; ends the trace */
     N_HAMMOCK, /* both sides of a branch at once, up to where they meet: ir->hammocks[hammock] */
-    N_BACK, /* jump to the trace's head; ends the trace */
-    N_BACK_IF, /* jump to the head when cc holds */
-    N_EXIT /* leave to target; ends the trace */
+    N_BACK, /* jump to the trace's head, or to N_LOOP where there is one; ends the trace */
+    N_BACK_IF, /* the same when cc holds */
+    N_EXIT, /* leave to target; ends the trace */
+    N_BORROW, /* save the borrowed registers; each way out restores them */
+    N_CHECK, /* leave to target when a store is about to reach a slot: ir->checks[value] */
+    N_LOOP /* load the slots into their registers; what follows is the loop */
 };
+
+/* What N_INSN is of its original: pass_promote splits some. */
+enum node_part {
+    PART_WHOLE,
+    PART_UPDATE, /* changes a slot's register as the original changes its memory; what follows does that, or is one of
+                    several such parts */
+    PART_STORE /* stores a slot's register, in place of a change of its memory */
+};
+
+/* A place whose address is the same in each iteration, kept in a borrowed register as well. */
+struct ir_slot {
+    uint8_t reg, base, bytes; /* base: the register it lies at, as at the head; R_NONE: none */
+    int64_t at; /* offset, or the address */
+};
+
+/* Whether the `bytes` at [base + index * scale + off] meet [near + low, near + high); R_NONE: no such register. */
+struct ir_check {
+    uint8_t base, index, scale, near, scratch;
+    uint32_t bytes;
+    int64_t off, low, high;
+};
+#define IR_SLOTS 14
+#define IR_CHECKS 32
 
 /* Registers and status flags whose value still matters. */
 struct live_set {
@@ -91,20 +121,22 @@ struct hammock {
 
 struct node {
     uint8_t op; /* enum node_op */
+    uint8_t part; /* enum node_part */
     uint8_t cc;
     uint8_t hammock; /* N_HAMMOCK: index */
     bool removed, exit_taken, taken; /* taken: as recorded */
-    bool appended; /* stands for no instruction: the end that layout adds */
+    bool appended; /* stands for no instruction: what layout and promote add */
     bool exit_known; /* liveness: at_exit is filled in */
     int32_t insn; /* index of the original instruction */
     uint64_t target; /* app pc; exits and guards */
-    uint64_t value; /* N_PUSH_CONST: address; N_ADD_SP: bytes */
+    uint64_t value; /* N_PUSH_CONST: address; N_ADD_SP: bytes; N_CHECK: index of the check */
     uint64_t went; /* app pc where the recorded run continued */
     const char *why; /* the pass that changed it and what it did; NULL: as it was */
     const struct insn *in; /* what N_INSN lowers to: the original, or one that a pass made */
     /* After this node, on every way on, exits included, written before it is read. Set by the liveness analysis. Code
      * that borrows a dead register must expect that a fault or a signal shows it. */
     uint16_t gpr_dead, flags_dead;
+    uint16_t flags_dead_before; /* the same before it */
     struct live_set at_exit, original; /* liveness: where it leaves to; before it, in the original program */
 };
 
@@ -132,7 +164,10 @@ struct ir {
     uint16_t indirect_gpr_dead, indirect_flags_dead;
 
     /* Results. */
-    int made_count;
+    int made_count, slot_count, check_count;
+    uint16_t borrowed; /* mask over enum reg, from N_BORROW on */
+    struct ir_slot slots[IR_SLOTS];
+    struct ir_check checks[IR_CHECKS];
     struct hammock hammocks[IR_HAMMOCKS];
     int hammock_count;
     uint32_t changes[PASS_COUNT];
@@ -141,7 +176,7 @@ struct ir {
 /* Fills ir->nodes from a recorded trace and its decoded instructions. RC_TOO_LONG when cap is too small. */
 rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, int n);
 
-/* Checks IR-1 to IR-6; `laid_out` after the layout pass. RC_VERIFY. */
+/* Checks IR-1 to IR-7; `laid_out` after the layout pass. RC_VERIFY. */
 rc_t ir_verify(const struct ir *ir, bool laid_out);
 
 /* Appends a node (ends of traces). RC_TOO_LONG. */
@@ -153,6 +188,11 @@ uint32_t ir_changes(const struct ir *ir);
 
 /* To be asked before each change: counts it and notes why. False when bisecting forbids it. */
 bool ir_change(struct ir *ir, enum pass_id pass, struct node *n, const char *why);
+
+/* The trace is a loop, closed by N_BACK, or by N_BACK_IF and N_EXIT. */
+bool ir_closes(const struct ir *ir);
+/* What closes it, in a body that another one follows, becomes an exit, or goes. `end`: the body's last node. */
+void ir_open_end(struct node *end);
 
 /* IR-5: n, an N_INSN, may be removed when it has no effect. */
 bool node_may_go(const struct ir *ir, const struct node *n);

@@ -136,6 +136,20 @@ static struct live_set before_hammock(const struct hammock *s, struct live_set a
     return after;
 }
 
+static uint16_t check_reads(const struct ir_check *c)
+{
+    unsigned mask = 1u << c->base | 1u << c->index | 1u << c->near;
+    return (uint16_t)mask;
+}
+
+static uint16_t slot_bases(const struct ir *ir)
+{
+    unsigned mask = 0;
+    for (int i = 0; i < ir->slot_count; i++)
+        mask |= 1u << ir->slots[i].base;
+    return (uint16_t)mask;
+}
+
 /* Before n as it is now, not counting the original program. */
 static struct live_set before_node(const struct ir *ir, const struct node *n, struct live_set after)
 {
@@ -156,33 +170,49 @@ static struct live_set before_node(const struct ir *ir, const struct node *n, st
     case N_BRANCH: return everything;
     case N_BACK:
     case N_EXIT: break;
+    case N_CHECK: /* what matters where it leaves to is what matters to the original here */
+        after.flags &= (uint16_t)~FL_STATUS;
+        after.gpr |= check_reads(&ir->checks[n->value]);
+        break;
+    case N_LOOP: after.gpr |= slot_bases(ir); break;
+    case N_BORROW: after.gpr |= ir->borrowed; break;
     }
     return after;
 }
 
 static bool is_end(const struct node *n) { return !n->removed && node_ends_trace(n); }
 
-/* One walk from the end to the head, given what is live there; what is live at the head. */
+/* One walk from the end to the head, given what is live where the back edge leads; what is live there. */
 static struct live_set walk_original(struct ir *ir, struct live_set head)
 {
-    struct live_set live = everything;
+    struct live_set live = everything, loop = {0, 0};
+    bool has_loop = false;
     for (int i = ir->count - 1; i >= 0; i--) {
         struct node *n = &ir->nodes[i];
         if (is_end(n))
             live = (struct live_set){0, 0};
+        if (n->op == N_LOOP) {
+            loop = live;
+            has_loop = true;
+        }
         live = before_original(ir, n, live, head);
         n->original = live;
     }
-    return live;
+    return has_loop ? loop : live;
 }
 
 static struct live_set walk_nodes(struct ir *ir, struct live_set head)
 {
-    struct live_set live = everything;
+    struct live_set live = everything, loop = {0, 0};
+    bool has_loop = false;
     for (int i = ir->count - 1; i >= 0; i--) {
         struct node *n = &ir->nodes[i];
         if (is_end(n))
             live = (struct live_set){0, 0};
+        if (n->op == N_LOOP) {
+            loop = live;
+            has_loop = true;
+        }
         if (!n->removed) {
             live = join(live, n->at_exit);
             if (n->op == N_BACK || n->op == N_BACK_IF)
@@ -192,8 +222,9 @@ static struct live_set walk_nodes(struct ir *ir, struct live_set head)
         n->flags_dead = (uint16_t)(ALL_FLAGS & ~live.flags);
         if (!n->removed)
             live = join(before_node(ir, n, live), n->original);
+        n->flags_dead_before = (uint16_t)(ALL_FLAGS & ~live.flags);
     }
-    return live;
+    return has_loop ? loop : live;
 }
 
 struct live_set liveness_before(const struct ir *ir, const struct node *n)

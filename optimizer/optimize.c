@@ -7,6 +7,7 @@ rc_t optimize_gated(struct ir *ir)
         [PASS_convert] = pass_convert,   [PASS_unroll] = pass_unroll, [PASS_constants] = pass_constants,
         [PASS_branches] = pass_branches, [PASS_loads] = pass_loads,   [PASS_flags] = pass_flags,
         [PASS_select] = pass_select,     [PASS_idle] = pass_idle,
+        [PASS_promote] = pass_promote,
     };
     TRY(ir_verify(ir, false));
     if (ir_runs(ir, PASS_calls))

@@ -1,7 +1,7 @@
 /* The pass pipeline.
  *
- *   ir_build -> calls -> layout -> convert -> unroll -> constants -> branches -> loads -> flags -> select -> idle -> liveness
- *     -> lowering
+ *   ir_build -> calls -> layout -> convert -> unroll -> constants -> branches -> loads -> flags -> select -> idle -> promote
+ *     -> liveness -> lowering
  *
  * Each pass is one file and one function from IR to IR; optimize() runs them in the order of passes.def with the
  * verifier after each. The passes from constants on walk the path forward with what is known about values (values.h);
@@ -12,7 +12,7 @@
 #include "optimizer/ir.h"
 
 /* Passes that may well make a trace slower: without them one variant of it is made, with them another (runtime/traces.c). */
-#define PASSES_UNSURE (PASS_BIT(PASS_convert))
+#define PASSES_UNSURE (PASS_BIT(PASS_convert) | PASS_BIT(PASS_promote))
 
 /* Turns matched calls and returns into a push and an adjustment of rsp where the return slot is provably
  * unchanged: return slots are taken to be written only through rsp- or rbp-based addresses. */
@@ -47,6 +47,11 @@ rc_t pass_select(struct ir *ir);
 
 /* Removes nops and instructions that write what is there already. */
 rc_t pass_idle(struct ir *ir);
+
+/* Keeps slots of a loop's memory in registers that the program does not use there, while `alone`. The first iteration
+ * stays as it is, so that what the slots' addresses lead to has been touched before; then the registers are borrowed and
+ * loaded. Stores stay: memory is exact at any time. */
+rc_t pass_promote(struct ir *ir);
 
 /* The whole pipeline, behind the decoder's gate. RC_VERIFY, RC_TOO_LONG, RC_UNSUPPORTED, RC_NO_DECODER. */
 rc_t optimize(struct ir *ir);

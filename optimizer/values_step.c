@@ -446,6 +446,9 @@ void values_step(struct values *s, const struct node *n)
     case N_PUSH_CONST: push_return(s, n->value); break;
     case N_ADD_SP: s->reg[R_RSP] = value_moved(s->reg[R_RSP], (int64_t)n->value); break;
     case N_GUARD: step_guard(s, n, in); break;
+    case N_LOOP: values_start(s, s->ir); break; /* from the back edge too */
+    case N_CHECK: s->flags = (struct flags_now){.compared = false}; break;
+    case N_BORROW:
     case N_BRANCH:
     case N_LOOKUP:
     case N_BACK:

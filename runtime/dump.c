@@ -37,12 +37,18 @@ static char node_mark(const struct ir *ir, const struct node *n)
     if (n->removed)
         return '-';
     switch ((enum node_op)n->op) {
-    case N_INSN: return node_is_original(ir, n) ? '=' : '~';
+    case N_INSN:
+        if (n->part == PART_UPDATE)
+            return '+';
+        return node_is_original(ir, n) ? '=' : '~';
     case N_EXIT_IF:
     case N_EXIT_LOOP:
+    case N_CHECK:
     case N_EXIT: return '>';
     case N_BACK:
     case N_BACK_IF: return '@';
+    case N_BORROW:
+    case N_LOOP: return '+';
     default: return '~';
     }
 }
@@ -70,7 +76,7 @@ static void dump_node(struct fmt *f, const struct ir *ir, const struct node *n, 
     fmt_str(f, from_head < 0 ? "-0x" : "+0x");
     fmt_hex(f, (uint64_t)(from_head < 0 ? -from_head : from_head), 2);
     fmt_pad(f, 22);
-    bool made = mark == '~' && n->op == N_INSN;
+    bool made = (mark == '~' || mark == '+') && n->op == N_INSN;
     dump_bytes(f, made ? n->in : in);
     if (n->why) {
         fmt_pad(f, 56);

@@ -23,7 +23,7 @@ rc_t plant_stub(struct app_pc site, struct cache_pc to, uint32_t units, struct c
 {
     static uint8_t bytes[PLANT_MOST_UNITS * UNIT_BYTES + JUMP_BYTES];
     const uint32_t len = units * UNIT_BYTES + JUMP_BYTES;
-    const struct recipe recipe = {site.v, 0, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0};
+    const struct recipe recipe = {site.v, 0, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0, 0};
     TRY(fc_add_code(site, len, stub));
     TRY(fc_add_recipes(*stub, len, &recipe, 1));
     struct asm_buf a = asm_on(bytes, len, *stub);

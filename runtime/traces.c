@@ -19,7 +19,7 @@
 #endif
 
 #define MAX_INSNS 4096
-#define MAX_NODES (MAX_INSNS + 16)
+#define MAX_NODES 8192 /* pass_promote doubles loops */
 #define MAX_MADE 512
 #define UNROLL_INSNS 24
 #define ENTRY_COST 8 /* of a hook's jumps (optimizer/estimate.h) */
@@ -60,7 +60,7 @@ static rc_t buffers_get(void)
     return RC_OK;
 }
 
-/* passes=NAME+NAME..., or "none". */
+/* passes=NAME+NAME..., "all" or "none". */
 static uint32_t passes_parse(const char *text)
 {
     uint32_t mask = 0;
@@ -74,6 +74,8 @@ static uint32_t passes_parse(const char *text)
                 name[n++] = *text;
         name[n] = 0;
         text += *text == '+';
+        if (str_equal(name, "all"))
+            mask |= PASSES_ALL;
         for (int i = 0; i < PASS_COUNT; i++)
             if (str_equal(name, pass_names[i]))
                 mask |= PASS_BIT(i);
@@ -89,13 +91,27 @@ static int bisect_left(void)
     return changes < settings->bisect ? (int)(settings->bisect - changes) : -1;
 }
 
-/* One variant: `bodies` of a loop in a row, with the unsure passes or without. */
-static rc_t variant_optimize(const struct trace *t, int n, int bodies, bool unsure, struct ir *ir)
+/* One variant: `bodies` of a loop in a row; with the passes that may make it slower, or without. */
+struct kind {
+    int bodies;
+    bool unsure;
+};
+
+/* Without trials nothing tells whether a loop is slower now: such passes only run where a setting names them. */
+static uint32_t passes_of(const struct kind *k)
 {
-    *ir = (struct ir){.nodes = nodes, .cap = MAX_NODES, .made = made_insns, .made_cap = MAX_MADE, .unroll = bodies};
+    uint32_t named = passes_parse(settings->passes), mask = named ? named : PASSES_ALL;
+    bool may = k->unsure || (named && !settings->trial);
+    mask &= may ? ~0u : ~PASSES_UNSURE;
+    return mask ? mask : PASSES_NONE;
+}
+
+static rc_t variant_optimize(const struct trace *t, int n, const struct kind *k, struct ir *ir)
+{
+    *ir = (struct ir){.nodes = nodes, .cap = MAX_NODES, .made = made_insns, .made_cap = MAX_MADE};
+    ir->unroll = k->bodies;
     mem_zero(nodes, sizeof *nodes * (size_t)(n + 16));
-    uint32_t named = passes_parse(settings->passes);
-    ir->passes = named ? named : unsure ? PASSES_ALL : PASSES_ALL & ~PASSES_UNSURE;
+    ir->passes = passes_of(k);
     ir->bisect = bisect_left();
     if (settings->control == CONTROL_SAMPLED)
         facts_give(ir);
@@ -113,46 +129,57 @@ static void plant_mistake(struct ir *ir, uint32_t id)
 #endif
 }
 
-static bool unsure_changes(const struct ir *ir)
+static uint32_t unsure_changes(const struct ir *ir)
 {
+    uint32_t sum = 0;
     for (int i = 0; i < PASS_COUNT; i++)
-        if ((PASSES_UNSURE & PASS_BIT(i)) && ir->changes[i])
-            return true;
-    return false;
+        sum += PASSES_UNSURE & PASS_BIT(i) ? ir->changes[i] : 0;
+    return sum;
 }
 
-/* `first`: the id of the first one of this trace. RC_END_OF_TRACE: the unsure passes change nothing. */
-static rc_t variant_emit(const struct trace *t, int n, int bodies, bool unsure, uint32_t first, struct fragment **out)
+/* `first`: the id of the first one of this trace. RC_UNPROMISING: the same as without unsure passes. */
+static rc_t variant_emit(const struct trace *t, int n, const struct kind *k, uint32_t first, struct fragment **out)
 {
     struct ir ir;
-    TRY(variant_optimize(t, n, bodies, unsure, &ir));
-    if (unsure && !unsure_changes(&ir))
-        return RC_END_OF_TRACE;
+    TRY(variant_optimize(t, n, k, &ir));
+    if (k->unsure && !unsure_changes(&ir))
+        return RC_UNPROMISING;
     plant_mistake(&ir, first);
     changes += ir_changes(&ir);
     for (int i = 0; i < PASS_COUNT; i++)
         stats_changes[i] += ir.changes[i];
-    lower_set_plant(plant_units(PLANT_SLOW, first) * (uint32_t)bodies);
+    lower_set_plant(plant_units(PLANT_SLOW, first) * (uint32_t)k->bodies);
     TRY(fc_emit(&ir, out));
     verify_note(*out, t, insns, n, &ir);
     return RC_OK;
 }
 
-/* Whether one of the variants may be expected to be faster by least= percent. What is slowed down for a test is. */
-static bool variant_promising(const struct trace *t, int n, int bodies, bool unsure)
+/* The variants of a trace; the first one is the one that is kept without a trial. */
+static int kinds_of(const struct trace *t, int n, struct kind out[CANDIDATE_ARMS - 1])
 {
-    struct ir ir;
-    if (variant_optimize(t, n, bodies, unsure, &ir) != RC_OK)
-        return false;
-    struct estimated e = ir_estimate(&ir);
-    uint32_t entered = t->end == TRACE_LOOP ? 0 : ENTRY_COST;
-    return (uint64_t)(e.after + entered) * 100 <= (uint64_t)e.before * (100 - settings->least);
+    int count = 0;
+    bool unrolled = t->end == TRACE_LOOP && n <= UNROLL_INSNS && settings->unroll > 1;
+    out[count++] = (struct kind){1, false};
+    if (settings->trial && unrolled)
+        out[count++] = (struct kind){(int)settings->unroll, false};
+    if (settings->trial)
+        out[count++] = (struct kind){unrolled ? (int)settings->unroll : 1, true};
+    return count;
 }
 
-static bool promising(const struct trace *t, int n, bool unrolled)
+/* Whether one of the variants may be expected to be faster by least= percent. What is slowed down for a test is. */
+static bool promising(const struct trace *t, int n, const struct kind *kinds, int count)
 {
-    return variant_promising(t, n, 1, false) || (unrolled && variant_promising(t, n, (int)settings->unroll, false)) ||
-           variant_promising(t, n, 1, true) || settings->plant[0] != 0;
+    struct ir ir;
+    for (int i = 0; i < count; i++) {
+        if (variant_optimize(t, n, &kinds[i], &ir) != RC_OK)
+            continue;
+        struct estimated e = ir_estimate(&ir);
+        uint32_t entered = t->end == TRACE_LOOP ? 0 : ENTRY_COST;
+        if ((uint64_t)(e.after + entered) * 100 <= (uint64_t)e.before * (100 - settings->least))
+            return true;
+    }
+    return settings->plant[0] != 0;
 }
 
 /* As the optimizer is about to see it. */
@@ -185,19 +212,18 @@ static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
     fc_set_held(native);
     if (!native) {
         trace_record(t, n);
-        return variant_emit(t, n, (int)settings->unroll, false, first, out);
+        return variant_emit(t, n, &(struct kind){(int)settings->unroll, false}, first, out);
     }
     facts_refresh();
     TRY(adopt_prepare(t, insns, n, &site));
     trace_record(t, n);
-    bool loop = t->end == TRACE_LOOP && n <= UNROLL_INSNS && settings->unroll > 1 && settings->trial;
-    if (settings->trial && settings->least && !adopt_connects(t) && !promising(t, n, loop))
+    struct kind kinds[CANDIDATE_ARMS - 1];
+    int count = kinds_of(t, n, kinds);
+    if (settings->trial && settings->least && !adopt_connects(t) && !promising(t, n, kinds, count))
         return RC_UNPROMISING;
-    TRY(variant_emit(t, n, 1, false, first, &variant[variants++]));
-    if (loop && variant_emit(t, n, (int)settings->unroll, false, first, &variant[variants]) == RC_OK)
-        variants++;
-    if (settings->trial && !settings->passes[0] && variant_emit(t, n, 1, true, first, &variant[variants]) == RC_OK)
-        variants++;
+    TRY(variant_emit(t, n, &kinds[0], first, &variant[variants++]));
+    for (int i = 1; i < count; i++)
+        variants += variant_emit(t, n, &kinds[i], first, &variant[variants]) == RC_OK;
     *out = variant[0];
     for (int i = 0; i < variants; i++) {
         variant[i]->found_at = found_at;

@@ -84,11 +84,11 @@ static rc_t stub_write(int i, struct cache_pc at, struct cache_pc to)
 static rc_t stub_reserve(struct app_pc near, struct cache_pc *stub)
 {
     const struct recipe recipes[] = {
-        {near.v, 0, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0},
-        {near.v, LOWERED, R_NONE, R_NONE, R_NONE, PC_KNOWN, RED_ZONE},
-        {near.v, SAVED, R_NONE, R_NONE, R_RCX, PC_KNOWN, RED_ZONE},
-        {near.v, RELOADED, R_NONE, R_NONE, R_NONE, PC_KNOWN, RED_ZONE},
-        {near.v, RESTORED, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0},
+        {near.v, 0, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0, 0},
+        {near.v, LOWERED, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0, RED_ZONE},
+        {near.v, SAVED, R_NONE, R_NONE, R_RCX, PC_KNOWN, 0, RED_ZONE},
+        {near.v, RELOADED, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0, RED_ZONE},
+        {near.v, RESTORED, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0, 0},
     };
     TRY(counters_get());
     TRY(fc_add_code(near, STUB_BYTES, stub));

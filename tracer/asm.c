@@ -286,6 +286,44 @@ void asm_store_sum(struct asm_buf *a, struct asm_sum at, unsigned from, unsigned
     modrm_sum(a, from, at);
 }
 
+void asm_lea_operand(struct asm_buf *a, unsigned to, unsigned base, unsigned index, unsigned scale, int32_t disp)
+{
+    unsigned shift = scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
+    unsigned x = index < R_NONE ? index : R_RSP, b = base < R_NONE ? base : R_RBP;
+    byte(a, rex(1, to, x, base < R_NONE ? base : 0)); /* REX.W 8d /r sib disp32: lea */
+    byte(a, 0x8d);
+    byte(a, (base < R_NONE ? 0x84u : 0x04u) | (to & 7) << 3);
+    byte(a, shift << 6 | (x & 7) << 3 | (b & 7));
+    u32(a, (uint32_t)disp);
+}
+
+void asm_load_wide(struct asm_buf *a, unsigned to, unsigned base, int32_t disp, unsigned bytes)
+{
+    byte(a, rex(bytes == 8, to, 0, base)); /* REX [0f b6 | 0f b7 | 8b] /r: movzx, mov */
+    if (bytes < 4)
+        byte(a, 0x0f);
+    byte(a, bytes == 1 ? 0xb6u : bytes == 2 ? 0xb7u : 0x8bu);
+    modrm_base(a, to, base, disp);
+}
+
+void asm_sub_reg(struct asm_buf *a, unsigned from, unsigned by) { op_rr(a, 0x29, by, from); }
+
+void asm_sub_const(struct asm_buf *a, unsigned from, uint64_t constant_at)
+{
+    byte(a, rex(1, from, 0, 0)); /* REX.W 2b /r [rip+d]: sub r64, m64 */
+    byte(a, 0x2b);
+    byte(a, 0x05u | (from & 7) << 3);
+    rel32(a, constant_at);
+}
+
+void asm_cmp_imm32(struct asm_buf *a, unsigned reg, int32_t v)
+{
+    byte(a, rex(1, 0, 0, reg)); /* REX.W 81 /7 id: cmp r64, simm32 */
+    byte(a, 0x81);
+    byte(a, 0xf8u | (reg & 7));
+    u32(a, (uint32_t)v);
+}
+
 void asm_movzx16(struct asm_buf *a, unsigned to, unsigned from)
 {
     if (to > 7 || from > 7)

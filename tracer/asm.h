@@ -62,6 +62,13 @@ static inline uint16_t asm_sum_reads(struct asm_sum s) /* mask */
 void asm_set_sum(struct asm_buf *a, unsigned to, struct asm_sum s); /* to = s, as mov or lea */
 void asm_cmov(struct asm_buf *a, unsigned cc, unsigned to, unsigned from); /* if cc: to = from; 64 bits */
 void asm_store_sum(struct asm_buf *a, struct asm_sum at, unsigned from, unsigned bytes); /* 1, 2, 4 or 8; at is not narrow */
+/* lea to, [base + index * scale + disp]; base, index: R_NONE where there is none; index is never rsp */
+void asm_lea_operand(struct asm_buf *a, unsigned to, unsigned base, unsigned index, unsigned scale, int32_t disp);
+/* Loads 1, 2, 4 or 8 bytes from [base + disp], zero-extended. */
+void asm_load_wide(struct asm_buf *a, unsigned to, unsigned base, int32_t disp, unsigned bytes);
+void asm_sub_reg(struct asm_buf *a, unsigned from, unsigned by); /* sub from, by; changes flags */
+void asm_sub_const(struct asm_buf *a, unsigned from, uint64_t constant_at); /* sub from, [rip+d]; changes flags */
+void asm_cmp_imm32(struct asm_buf *a, unsigned reg, int32_t v); /* cmp reg, v; changes flags */
 void asm_movzx16(struct asm_buf *a, unsigned to, unsigned from); /* movzx to32, from16 */
 void asm_push_mem(struct asm_buf *a, uint64_t constant_at); /* push qword [rip+d], 6 bytes */
 void asm_push_imm32(struct asm_buf *a, int32_t v); /* push v, sign-extended; 5 bytes */

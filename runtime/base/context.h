@@ -3,7 +3,8 @@
  *
  *   CTX-1  while program code runs from a copy, vector and x87 state are the program's and live in the CPU;
  *          all C code here is compiled with general registers only.
- *   CTX-2  the slots hold nothing between two instructions of the program, except within one exit or lookup. */
+ *   CTX-2  the slots hold nothing between two instructions of the program, except within one exit or lookup, and
+ *          `saved` within a fragment that borrows registers: no program code runs before each is back in place. */
 #ifndef REHEAT_CONTEXT_H
 #define REHEAT_CONTEXT_H
 
@@ -23,6 +24,7 @@ struct tls_slots {
     uint64_t target; /* where an indirect branch goes; where cpu_enter jumps */
     uint32_t exit_id; /* which exit was taken; see enum exit_kind */
     uint32_t pad;
+    uint64_t saved[16]; /* by enum reg: the program's, while a fragment borrows them */
 };
 
 /* exit_id: 0 for a block's end, EXIT_LOOKUP for an indirect branch whose target (slots.target) has no
@@ -30,6 +32,7 @@ struct tls_slots {
 /* Distance of the slots from %fs:0; set once at start, before any code is generated. */
 extern REH_HIDDEN int32_t slots_fs_offset;
 #define SLOT(field) (slots_fs_offset + (int32_t)offsetof(struct tls_slots, field))
+#define SLOT_SAVED(reg) (SLOT(saved) + 8 * (int32_t)(reg))
 #define CTX_GPR(reg) ((int32_t)offsetof(struct cpu_ctx, gpr) + 8 * (int32_t)(reg))
 #define CTX(field) ((int32_t)offsetof(struct cpu_ctx, field))
 

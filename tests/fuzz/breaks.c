@@ -153,6 +153,24 @@ static bool lose_zero_extension(struct node *n)
     return true;
 }
 
+/* A slot's memory changes and its register does not. */
+static bool forget_update(struct node *n)
+{
+    if (!is_plain(n) || n->part != PART_UPDATE)
+        return false;
+    n->removed = true;
+    return true;
+}
+
+/* A store through another pointer is taken to miss all slots. */
+static bool forget_check(struct node *n)
+{
+    if (n->op != N_CHECK || n->removed)
+        return false;
+    n->removed = true;
+    return true;
+}
+
 /* --- mistakes about what lies between two nodes; `at` is the first one */
 
 static bool is_exit(const struct node *n)
@@ -352,10 +370,37 @@ static bool wrong_store_width(struct ir *ir, int at)
     return t != NULL;
 }
 
-/* The recipes are the lowering's: break_recipes. */
+/* --- slots */
+
+/* The range of a check is its first byte. */
+static bool short_check(struct ir *ir, int at)
+{
+    struct node *n = &ir->nodes[at];
+    if (n->op != N_CHECK || n->removed)
+        return false;
+    struct ir_check *c = &ir->checks[n->value];
+    c->high = c->low + 1;
+    return true;
+}
+
+/* A slot is loaded from the wrong place. */
+static bool misplaced_slot(struct ir *ir, int at)
+{
+    if (ir->nodes[at].op != N_LOOP || !ir->slot_count)
+        return false;
+    ir->slots[0].at++;
+    return true;
+}
+
+/* The recipes are the lowering's, and so are borrowed registers: break_lowered. */
 static bool wrong_recipe(struct ir *ir, int at)
 {
     return ir->count > at;
+}
+
+static bool borrows(struct ir *ir, int at)
+{
+    return ir->nodes[at].op == N_BORROW;
 }
 
 static const struct {
@@ -388,6 +433,12 @@ static const struct {
     {"wrong-scratch", NULL, wrong_scratch},
     {"wrong-store-width", NULL, wrong_store_width},
     {"wrong-recipe", NULL, wrong_recipe},
+    {"forget-update", forget_update, NULL},
+    {"forget-check", forget_check, NULL},
+    {"short-check", NULL, short_check},
+    {"misplaced-slot", NULL, misplaced_slot},
+    {"forget-restore", NULL, borrows},
+    {"unsaved-recipe", NULL, borrows},
 };
 
 bool break_apply(struct ir *ir, const char *name, uint32_t roll)
@@ -406,11 +457,38 @@ bool break_apply(struct ir *ir, const char *name, uint32_t roll)
     return false;
 }
 
-void break_recipes(struct lowered *out, const char *name, uint32_t roll)
+/* An exit that restores the wrong register's value. */
+static void forget_restore(struct lowered *out, uint32_t roll)
+{
+    for (uint32_t k = 0; k < (uint32_t)out->exit_count; k++) {
+        const struct lowered_exit *e = &out->exits[(roll + k) % (uint32_t)out->exit_count];
+        if (e->saved) {
+            out->bytes[e->restore + 5] ^= 8; /* mov R, fs:[saved] */
+            return;
+        }
+    }
+}
+
+static void forget_saved(struct lowered *out, uint32_t roll)
+{
+    for (uint32_t k = 0; k < (uint32_t)out->recipe_count; k++) {
+        struct recipe *r = &out->recipes[(roll + k) % (uint32_t)out->recipe_count];
+        if (r->saved) {
+            r->saved &= (uint16_t)(r->saved - 1);
+            return;
+        }
+    }
+}
+
+void break_lowered(struct lowered *out, const char *name, uint32_t roll)
 {
     if (strcmp(name, "wrong-recipe") == 0 && out->recipe_count > 1) {
         int i = 1 + (int)(roll % (uint32_t)(out->recipe_count - 1));
         out->recipes[i].pc = out->recipes[i - 1].pc;
+    } else if (strcmp(name, "forget-restore") == 0) {
+        forget_restore(out, roll);
+    } else if (strcmp(name, "unsaved-recipe") == 0) {
+        forget_saved(out, roll);
     }
 }
 

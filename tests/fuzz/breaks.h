@@ -6,8 +6,8 @@
 
 /* Applies the mistake of that name somewhere in ir, `roll` says where. False when the trace gives no occasion. */
 bool break_apply(struct ir *ir, const char *name, uint32_t roll);
-/* The same for mistakes of the lowering in its recipes. */
-void break_recipes(struct lowered *out, const char *name, uint32_t roll);
+/* The same for mistakes of the lowering. */
+void break_lowered(struct lowered *out, const char *name, uint32_t roll);
 /* The names, in order; NULL after the last. */
 const char *break_name(int i);
 

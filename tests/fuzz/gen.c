@@ -52,7 +52,7 @@ unsigned gen_pick_source(struct gen *g)
     if (ROUGHLY(g, 3))
         return R_RSP;
     unsigned r = rng_below(g->r, 16);
-    return r == R_RSP ? R_RAX : r;
+    return r == R_RSP || g->idle & 1u << r ? R_RAX : r;
 }
 
 int gen_pick_disp(struct gen *g)
@@ -309,6 +309,7 @@ void gen_program(struct rng *r, struct program *p, struct gen_roles *roles)
     struct gen g = {.r = r, .p = p};
     p->count = 0;
     choose_roles(&g, roles);
+    gen_choose_slots(&g, roles);
     gen_state(r, roles, &p->start, &p->memory);
     if (roles->counter != R_NONE)
         p->start.gpr[roles->counter]++; /* at least 2: the recorded run goes back to the head */

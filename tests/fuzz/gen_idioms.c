@@ -488,7 +488,9 @@ static void add_sum(struct gen *g)
 void gen_add_step(struct gen *g)
 {
     unsigned roll = rng_below(g->r, 100);
-    if (roll < 6)
+    if (g->slot_count && ROUGHLY(g, 45))
+        gen_add_slot(g);
+    else if (roll < 6)
         add_accesses(g);
     else if (roll < 9)
         add_sum(g);

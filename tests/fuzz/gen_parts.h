@@ -16,10 +16,19 @@ struct function {
     int slack_before;
 };
 
+struct slot {
+    uint8_t base; /* R_RIP: the constants */
+    unsigned size;
+    int disp; /* from rsp at the head, where that is the base */
+};
+
 struct gen {
     struct rng *r;
     struct program *p;
     uint16_t pointers, busy; /* busy: must not be written */
+    uint16_t idle;           /* neither written nor read by choice */
+    struct slot slots[6];
+    int slot_count;
     uint16_t kept;           /* pointers that the next iteration needs again */
     uint16_t stack_pointers;
     uint16_t foreign;                        /* of these, what the path did not make from rsp */
@@ -65,6 +74,10 @@ bool gen_add_named(struct gen *g, const char *name, struct operands o);
 
 /* A branch whose sides meet again, and what goes with it. */
 void gen_add_fork(struct gen *g);
+/* gen_slots.c: some loops get slots. */
+void gen_choose_slots(struct gen *g, const struct gen_roles *roles);
+void gen_add_slot(struct gen *g);
+
 /* One instruction or idiom; what closes the program. */
 void gen_add_step(struct gen *g);
 void gen_add_end(struct gen *g, const struct gen_roles *roles);

@@ -48,7 +48,7 @@ static void print_fragment(const struct subject *sub)
         uint32_t end = i + 1 < sub->out.map_count ? sub->out.map[i + 1].at : sub->out.body_end;
         print_insns(sub->at.v + at, sub->out.bytes + at, end - at, sub->ir.nodes[sub->out.map[i].node].why);
     }
-    uint32_t at = sub->out.body_end, end = sub->out.exit_count ? sub->out.exits[0].stub : at;
+    uint32_t at = sub->out.body_end, end = sub->out.exit_count ? sub->out.exits[0].restore : at;
     print_insns(sub->at.v + at, sub->out.bytes + at, end > at ? end - at : 0, "miss");
 }
 

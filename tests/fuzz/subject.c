@@ -77,13 +77,14 @@ rc_t subject_make(const struct built *b, const struct knobs *k, struct subject *
     s->abi = k->abi;
     s->out = (struct lowered){.bytes = bytes, .exits = exits, .map = map, .recipes = recipes};
     s->at = cache_pc(r->fragments.start);
+    s->region = region;
     TRY(ir_build(&s->ir, &b->trace, b->insns, b->insn_count));
     TRY(optimize(&s->ir));
     if (k->broken && !break_apply(&s->ir, k->broken, k->roll))
         return RC_END_OF_TRACE;
     TRY(lower(&s->ir, s->at, r, EXIT_FIRST, world_lookup, &s->out));
     if (k->broken)
-        break_recipes(&s->out, k->broken, k->roll);
+        break_lowered(&s->out, k->broken, k->roll);
     if (k->broken_recipe && !break_recipe(&s->out, k->broken_recipe, k->roll))
         return RC_END_OF_TRACE;
     recover_forget();
@@ -98,8 +99,17 @@ void subject_link(const struct subject *s, bool linked)
         const struct lowered_exit *e = &s->out.exits[i];
         if (e->target != s->ir.tag.v)
             continue;
-        int32_t d = (int32_t)((linked ? s->out.entry : e->stub) - (e->branch + 4));
+        uint32_t to = e->back ? s->out.loop : s->out.entry;
+        bool direct = linked && (e->back || !e->saved);
+        int32_t d = (int32_t)((direct ? to : e->restore) - (e->branch + 4));
         memcpy(world_writable(s->at.v) + e->branch, &d, 4);
+        struct cache_pc stub = cache_pc(s->at.v + e->stub);
+        uint8_t *now = s->out.bytes + e->stub;
+        if (linked)
+            lower_stub_far(now, stub, cache_pc(s->at.v + s->out.entry));
+        else
+            lower_stub(now, stub, &s->region, EXIT_FIRST + (uint32_t)i, app_pc(e->target));
+        memcpy(world_writable(stub.v), now, STUB_BYTES_EACH);
     }
 }
 
@@ -151,12 +161,12 @@ static void find_insns(void *arg)
 {
     const struct finding *f = arg;
     const struct lowered *out = &f->sub->out;
-    uint32_t end = out->exit_count ? out->exits[0].stub : out->body_end;
+    uint32_t end = out->exit_count ? out->exits[0].restore : out->body_end;
     insn_count = 0;
     for (uint32_t at = out->lookup_entry; at < end && insn_count < SUBJECT_MAX_INSNS; at += f->out[insn_count - 1].len)
         add_insn(f->sub, f->out, at, end);
     for (int i = 0; i < out->exit_count; i++) /* up to their jumps: data may follow */
-        for (uint32_t at = out->exits[i].stub; insn_count < SUBJECT_MAX_INSNS; at += f->out[insn_count - 1].len)
+        for (uint32_t at = out->exits[i].restore; insn_count < SUBJECT_MAX_INSNS; at += f->out[insn_count - 1].len)
             if (!add_insn(f->sub, f->out, at, out->len))
                 break;
 }
@@ -174,7 +184,7 @@ struct left subject_run_until(const struct subject *sub, struct state *s, unsign
     int n = subject_insns(sub, insns), first = 0, last = n;
     while (first < n && insns[first].at < sub->out.entry)
         first++;
-    while (sub->out.exit_count && last > first && insns[last - 1].at >= sub->out.exits[0].stub)
+    while (sub->out.exit_count && last > first && insns[last - 1].at >= sub->out.exits[0].restore)
         last--;
     if (first == last)
         return subject_run(sub, s, ENTER_DIRECT);

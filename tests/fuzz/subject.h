@@ -25,6 +25,7 @@ struct subject {
     struct ir ir;
     struct lowered out;
     struct cache_pc at;
+    struct code_region region;
     bool abi; /* of the knobs */
 };
 

@@ -353,7 +353,7 @@ struct fragment *step_emit(uint64_t head, const struct step_kind *k)
     if (k->computed) {
         ir.made = made;
         ir.made_cap = (int)ARRAY_LEN(made);
-        ir.unroll = 3;
+        ir.unroll = k->promoted ? 1 : 3;
         ir.alone = true;
         ir.peek = peek;
     } else {
@@ -362,6 +362,7 @@ struct fragment *step_emit(uint64_t head, const struct step_kind *k)
     memset(nodes, 0, sizeof nodes);
     assert_ok(ir_build(&ir, &trace, insns, n));
     assert_ok(optimize(&ir));
+    assert_true(!k->promoted || ir.slot_count > 0);
     for (int i = 0; i < ir.count && !k->computed; i++)
         if (nodes[i].op == N_GUARD || nodes[i].op == N_LOOKUP) {
             nodes[i].flags_dead = k->flags_dead;

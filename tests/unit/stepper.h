@@ -36,6 +36,7 @@ extern struct stepper stepper;
 struct step_kind {
     uint16_t flags_dead, gpr_dead; /* of guards and lookups */
     bool computed; /* all passes run, and what is dead is what the liveness analysis says */
+    bool promoted; /* the same, and slots are promoted; as recorded, not unrolled */
     bool cut; /* traces end at the first indirect branch that they do not return from */
 };
 

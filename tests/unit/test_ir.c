@@ -3,8 +3,8 @@
 
 #include "optimizer/ir.h"
 
-static struct insn insns[4];
-static struct node nodes[8];
+static struct insn insns[4], made_insns[2];
+static struct node nodes[12];
 static struct ir ir;
 
 /* nop; je; jmp rax; ret, laid out: insn, exit_if, guard, exit */
@@ -152,6 +152,120 @@ static void test_ir5_removed_nodes_have_no_effect(void **state)
     nodes[1].removed = true;
     assert_ok(ir_verify(&ir, true));
     nodes[1].op = N_PUSH_CONST;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+/* add [rbp-8], eax; mov [rbp-16], ecx; mov [rdi], al; jmp, with slots in r8 and r9, r10 to check with. */
+static void promoted(void)
+{
+    good(NULL);
+    static const char *const hex[] = {"01 45 f8", "89 4d f0", "88 07", "eb 10"};
+    for (size_t i = 0; i < 4; i++)
+        insns[i] = unit_decode(hex[i], 0x1000 + 16 * i);
+    static struct insn add, mov, store;
+    add = unit_decode("41 01 c0", 0x1000); /* add r8d, eax */
+    store = unit_decode("44 89 45 f8", 0x1000); /* mov [rbp-8], r8d */
+    mov = unit_decode("41 89 c9", 0x1010); /* mov r9d, ecx */
+    int n = 0;
+    nodes[n++] = (struct node){.op = N_BORROW, .appended = true};
+    nodes[n++] = (struct node){.op = N_LOOP, .appended = true};
+    nodes[n++] = (struct node){.op = N_INSN, .part = PART_UPDATE, .in = &add, .appended = true};
+    nodes[n++] = (struct node){.op = N_INSN, .part = PART_STORE, .in = &store};
+    nodes[n++] = (struct node){.op = N_INSN, .part = PART_UPDATE, .insn = 1, .in = &mov, .appended = true};
+    nodes[n++] = (struct node){.op = N_INSN, .insn = 1, .in = &insns[1]};
+    nodes[n++] = (struct node){.op = N_CHECK, .insn = 2, .target = 0x1020, .flags_dead = FL_STATUS, .appended = true};
+    nodes[n++] = (struct node){.op = N_INSN, .insn = 2, .in = &insns[2]};
+    nodes[n++] = (struct node){.op = N_BACK, .insn = 3, .appended = true};
+    ir.count = n;
+    ir.slots[0] = (struct ir_slot){8, R_RBP, 4, -8};
+    ir.slots[1] = (struct ir_slot){9, R_RBP, 4, -16};
+    ir.checks[0] = (struct ir_check){R_RDI, R_NONE, 1, R_RBP, 10, 1, 0, -16, -4};
+    ir.slot_count = 2;
+    ir.check_count = 1;
+    ir.borrowed = 1u << 8 | 1u << 9 | 1u << 10;
+}
+
+static void spoil(int node, const char *hex)
+{
+    promoted();
+    made_insns[0] = unit_decode(hex, nodes[node].in->pc.v);
+    nodes[node].in = &made_insns[0];
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_ir7_parts_change_borrowed_registers_only(void **state)
+{
+    (void)state;
+    promoted();
+    assert_ok(ir_verify(&ir, true));
+    spoil(2, "01 c3"); /* add ebx, eax */
+    spoil(2, "41 29 c0"); /* sub r8d, eax */
+    spoil(2, "41 89 c0"); /* mov: not the flags of add */
+    spoil(2, "44 01 45 f8"); /* add [rbp-8], r8d */
+    spoil(2, "45 01 c8"); /* add r8d, r9d */
+    spoil(4, "41 89 c1"); /* mov r9d, eax */
+    spoil(4, "41 88 c9"); /* mov r9b, cl */
+    spoil(4, "41 01 c9"); /* add r9d, ecx */
+    spoil(4, "89 cb"); /* mov ebx, ecx */
+    spoil(3, "44 89 4d f8"); /* mov [rbp-8], r9d: another slot's */
+    spoil(3, "44 89 45 f0"); /* mov [rbp-16], r8d */
+    spoil(3, "4c 89 45 f8"); /* mov [rbp-8], r8 */
+    spoil(3, "44 01 45 f8"); /* add [rbp-8], r8d */
+    for (int i = 2; i < 5; i++) { /* one of a pair */
+        promoted();
+        nodes[i].removed = true;
+        assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    }
+}
+
+static void test_ir7_borrowed_registers_are_nobodys(void **state)
+{
+    (void)state;
+    static const uint8_t used[] = {R_RAX, R_RCX, R_RSP, R_RBP, R_RDI};
+    for (size_t i = 0; i < ARRAY_LEN(used); i++) {
+        promoted();
+        ir.borrowed |= (uint16_t)(1u << used[i]);
+        assert_rc(ir_verify(&ir, true), RC_VERIFY);
+        ir.slots[0].reg = used[i];
+        assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    }
+    promoted();
+    ir.borrowed &= (uint16_t)~(1u << 9);
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    promoted();
+    ir.slots[1].reg = 8;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    promoted();
+    ir.slots[1].base = 10;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_ir7_checks_and_order(void **state)
+{
+    (void)state;
+    promoted();
+    nodes[6].flags_dead = FL_STATUS & ~FL_CF;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    promoted();
+    nodes[6].target = 0;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    promoted();
+    nodes[6].value = 1;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    static const uint8_t scratch[] = {8, R_RBX, R_NONE};
+    for (size_t i = 0; i < ARRAY_LEN(scratch); i++) {
+        promoted();
+        ir.checks[0].scratch = scratch[i];
+        assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    }
+    promoted();
+    nodes[0].op = N_LOOP; /* twice */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    promoted();
+    nodes[1].op = N_BORROW;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    promoted();
+    nodes[1] = nodes[7]; /* a store while registers are saved and not loaded */
     assert_rc(ir_verify(&ir, true), RC_VERIFY);
 }
 
@@ -336,6 +450,9 @@ int main(void)
         cmocka_unit_test_setup(test_ir5_removed_nodes_have_no_effect, good),
         cmocka_unit_test_setup(test_ir6_a_hammock_is_a_branch_and_its_sides, good),
         cmocka_unit_test_setup(test_ir6_a_hammock_does_what_its_sides_do, good),
+        cmocka_unit_test_setup(test_ir7_parts_change_borrowed_registers_only, good),
+        cmocka_unit_test_setup(test_ir7_borrowed_registers_are_nobodys, good),
+        cmocka_unit_test_setup(test_ir7_checks_and_order, good),
         cmocka_unit_test_setup(test_changes_are_counted_and_bisected, good),
         cmocka_unit_test_setup(test_nodes_name_instructions, good),
         cmocka_unit_test_setup(test_kinds_fit, good),

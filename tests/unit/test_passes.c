@@ -224,7 +224,38 @@ static void write_hammock(char *to, size_t cap, const struct hammock *s)
     }
 }
 
-static void write_node(char *to, size_t cap, const struct node *n)
+/* Registers by number, - for none. */
+static const char *register_name(unsigned r)
+{
+    static char name[4][8];
+    static unsigned next;
+    char *to = name[next++ % 4];
+    snprintf(to, sizeof name[0], r < R_NONE ? "r%u" : "-", r);
+    return to;
+}
+
+static void write_promoted(char *to, size_t cap, const struct ir *ir, const struct node *n)
+{
+    size_t len = 0;
+    if (n->op == N_CHECK) {
+        const struct ir_check *c = &ir->checks[n->value];
+        snprintf(to, cap, "check %u at %s+%s*%u%+lld in %s%+lld..%+lld by %s > %llx", c->bytes, register_name(c->base),
+                 register_name(c->index), c->scale, (long long)c->off, register_name(c->near), (long long)c->low,
+                 (long long)c->high, register_name(c->scratch), (unsigned long long)n->target);
+        return;
+    }
+    len += (size_t)snprintf(to, cap, n->op == N_BORROW ? "borrow" : "loop");
+    for (unsigned r = 0; r < 16 && n->op == N_BORROW; r++)
+        if (ir->borrowed & 1u << r)
+            len += (size_t)snprintf(to + len, cap - len, " r%u", r);
+    for (int i = 0; i < ir->slot_count && n->op == N_LOOP; i++) {
+        const struct ir_slot *s = &ir->slots[i];
+        len += (size_t)snprintf(to + len, cap - len, " r%u=%u@%s%+lld", s->reg, s->bytes, register_name(s->base),
+                                (long long)s->at);
+    }
+}
+
+static void write_node(char *to, size_t cap, const struct ir *ir, const struct node *n)
 {
     unsigned long long pc = insns[n->insn].pc.v, target = n->target, value = n->value;
     switch ((enum node_op)n->op) {
@@ -240,6 +271,9 @@ static void write_node(char *to, size_t cap, const struct node *n)
     case N_BACK: snprintf(to, cap, "back"); break;
     case N_BACK_IF: snprintf(to, cap, "back_if %u", n->cc); break;
     case N_EXIT: snprintf(to, cap, "exit > %llx", target); break;
+    case N_BORROW:
+    case N_CHECK:
+    case N_LOOP: write_promoted(to, cap, ir, n); break;
     }
 }
 
@@ -268,8 +302,8 @@ static void write_dead(char *to, size_t cap, const struct node *n)
 static void write_line(char *to, size_t cap, const struct ir *ir, const struct node *n)
 {
     bool is_made = n->op == N_INSN && !node_is_original(ir, n) && !n->removed;
-    snprintf(to, cap, "%s", n->removed ? "- " : is_made ? "~ " : "");
-    write_node(to + strlen(to), cap - strlen(to), n);
+    snprintf(to, cap, "%s", n->removed ? "- " : n->part == PART_UPDATE ? "+ " : is_made ? "~ " : "");
+    write_node(to + strlen(to), cap - strlen(to), ir, n);
     if (is_made) {
         strcat(to, ":");
         write_bytes(to, cap, n->in);
@@ -321,7 +355,7 @@ int main(void)
 {
     static struct CMUnitTest tests[MAX_CASES];
     static const char *const files[] = {"layout", "calls", "convert", "unroll", "constants", "branches",
-                                        "loads",  "flags", "select",  "idle",   "liveness",  "pipeline"};
+                                        "loads",  "flags", "select",  "idle",   "promote", "liveness",  "pipeline"};
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         load(files[i]);
     for (int i = 0; i < case_count; i++)

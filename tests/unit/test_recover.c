@@ -46,6 +46,7 @@ static const struct step_kind live = {0}, flags_dead = {.flags_dead = FL_STATUS}
                          only_r11_dead = {.gpr_dead = 1u << 11}, rcx_dead = {.gpr_dead = 1u << R_RCX | 1u << 11},
                          all_dead = {.flags_dead = FL_STATUS, .gpr_dead = 1u << R_RCX | 1u << R_RDX | 1u << 11};
 static const struct step_kind computed = {.computed = true}, cut_computed = {.computed = true, .cut = true};
+static const struct step_kind promoted = {.computed = true, .promoted = true};
 static const struct step_kind cut = {.cut = true}, cut_dead = {.gpr_dead = 1u << R_RCX | 1u << R_RDX, .cut = true};
 
 /* --- programs; the loop's head is at offset 6 */
@@ -106,6 +107,18 @@ PROGRAM(carry, "mov r14d, 5\n"
                "3: adc rbx, rcx\n dec r14d\n jnz 0b\n jmp r15\n"
                "1: adc rcx, 3\n cmc\n ret\n 2: adc rdx, 5\n ret\n");
 
+/* Slots: changed, stored, part of them loaded; now and then hit by a store through an index. */
+PROGRAM(slots, "mov r14d, 7\n"
+               "0: add dword ptr [rdi+64], 3\n mov eax, [rdi+64]\n mov rcx, [rdi+80]\n inc rcx\n mov [rdi+80], rcx\n"
+               "mov ebx, r14d\n and ebx, 3\n mov [rdi+rbx*8+56], rax\n cmp r14d, 2\n je 3f\n"
+               "2: sub byte ptr [rdi+96], 5\n movzx edx, byte ptr [rdi+96]\n dec r14d\n jnz 0b\n jmp r15\n"
+               "3: add rax, [rdi+80]\n jmp 2b");
+/* The same with pushes, and a guard that misses at last. */
+PROGRAM(slot_calls, "mov r14d, 6\n"
+                    "0: add qword ptr [rdi+64], 5\n lea r8, [rip+1f]\n lea r9, [rip+2f]\n cmp r14d, 3\n"
+                    "cmovb r8, r9\n call r8\n add rax, [rdi+64]\n dec r14d\n jnz 0b\n jmp r15\n"
+                    "1: add rax, 7\n push rax\n pop rdx\n ret\n 2: sub rax, 9\n ret");
+
 static void test_exits_and_back_edges(void **state)
 {
     (void)state;
@@ -163,6 +176,16 @@ static void test_optimized(void **state)
     CHECK(guards, &computed, 6);
     CHECK(carry, &computed, 6);
     CHECK(guards, &cut_computed, 6);
+}
+
+/* Borrowed registers come back at each instruction, of the loop, of what leads into it and of its stubs. */
+static void test_promoted(void **state)
+{
+    (void)state;
+    CHECK(slots, &promoted, 6);
+    CHECK(slot_calls, &promoted, 6);
+    CHECK(slots, &computed, 6);
+    CHECK(slot_calls, &computed, 6);
 }
 
 static void test_lookups(void **state)
@@ -319,7 +342,7 @@ static void test_added_code(void **state)
     asm_jmp(&a, f->entry.v);
     for (int i = 0; i < 5; i++)
         r[i] = (struct recipe){f->tag.v, offset[i], R_NONE, R_NONE, i == 2 ? R_RCX : R_NONE, PC_KNOWN,
-                               i && i < 4 ? 136 : 0};
+                               0, i && i < 4 ? 136 : 0};
     assert_ok(fc_add_recipes(at, sizeof buf, r, 5));
     assert_ok(code_stage(at, buf, a.len));
     assert_ok(code_commit());
@@ -372,6 +395,7 @@ int main(void)
         cmocka_unit_test(test_guards),
         cmocka_unit_test(test_guards_with_live_flags),
         cmocka_unit_test(test_optimized),
+        cmocka_unit_test(test_promoted),
         cmocka_unit_test(test_lookups),
         cmocka_unit_test(test_low_text),
         cmocka_unit_test(test_blocks),

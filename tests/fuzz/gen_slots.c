@@ -1,0 +1,64 @@
+/* Loops that use the same few bytes of memory again and again, and leave registers idle: what pass_promote is for. */
+#include "tests/fuzz/gen_parts.h"
+
+void gen_choose_slots(struct gen *g, const struct gen_roles *roles)
+{
+    if (roles->counter == R_NONE || !ROUGHLY(g, 35))
+        return;
+    static const uint8_t often[] = {R_RBX, R_RSI, R_RDI, R_R8, 9, 10, 11, 12, 13, 14, R_R15};
+    uint16_t taken = (uint16_t)(roles->pointers | 1u << roles->counter | (roles->fixed ? 1u << roles->fixed : 0));
+    for (unsigned i = 0; i < ARRAY_LEN(often); i++)
+        if (!(taken & 1u << often[i]) && ROUGHLY(g, 70) && __builtin_popcount(g->busy | taken | g->idle) < 12)
+            g->idle |= (uint16_t)(1u << often[i]);
+    g->slot_count = 2 + (int)rng_below(g->r, 4);
+    for (int i = 0; i < g->slot_count; i++) {
+        struct slot *s = &g->slots[i];
+        unsigned roll = rng_below(g->r, 100);
+        s->size = ROUGHLY(g, 60) ? 4 : ROUGHLY(g, 60) ? 8 : 1 + rng_below(g->r, 2);
+        s->disp = 8 * (int)rng_below(g->r, 5) + (ROUGHLY(g, 15) ? (int)rng_below(g->r, 8) : 0);
+        s->base = R_RSP;
+        if (roll < 45) {
+            s->base = (uint8_t)rng_bit(g->r, roles->pointers);
+            g->busy |= (uint16_t)(1u << s->base); /* the same place in each iteration */
+        } else if (roll < 55) {
+            s->base = R_RIP;
+            s->disp = (int)rng_below(g->r, 64);
+        } else {
+            s->disp -= 40;
+        }
+    }
+    g->busy |= g->idle;
+}
+
+void gen_add_slot(struct gen *g)
+{
+    static const char *const ways[] = {"mov Gv,Ev", "mov Gv,Ev",  "mov Gv,Ev", "mov Ev,Gv",    "mov Ev,Gv", "add Ev,Gv",
+                                       "add Gv,Ev", "inc Ev",     "dec Ev",    "sub Ev,Ib",    "cmp Ev,Ib", "mov Ev,Iz",
+                                       "xor Ev,Gv", "movzx Gv,Eb", "mov Eb,Gb", "movsxd Gq,Ed", "shl Ev,Ib", "neg Ev",
+                                       "imul Gv,Ev", "cmp Gv,Ev", "adc Ev,Gv", "inc Eb",       "add Ev,Ib", "test Ev,Gv",
+                                       "movsx Gv,Ew", "not Ev",   "and Ev,Gv", "movdqu W,V"};
+    const struct slot *s = &g->slots[rng_below(g->r, (uint32_t)g->slot_count)];
+    const struct form *f = gen_form_named(ways[rng_below(g->r, ARRAY_LEN(ways))]);
+    struct operands o = {.size = ROUGHLY(g, 90) ? s->size : 4, .is_mem = true, .rm = s->base, .index = R_NONE};
+    struct item it;
+    o.disp = s->disp;
+    uint32_t others = g->pointers & ~(uint32_t)g->busy;
+    if (s->base < R_NONE && s->base != R_RSP && others && ROUGHLY(g, 25)) /* pointers lie near each other */
+        o.rm = rng_bit(g->r, others);
+    else if (s->base == R_RSP) {
+        o.disp -= g->sp;
+        if (g->slack || o.disp != (int8_t)o.disp || !gen_stack_free(g, s->disp, 0))
+            return;
+    }
+    o.rip = s->base == R_RIP;
+    if (f->f & F_B || o.size == 1)
+        o.size = f->f & F_B ? 1 : 4;
+    if (f->f & F_Q)
+        o.size = 8;
+    o.imm = gen_pick_imm(g);
+    if (f->f & F_SMALL)
+        o.imm &= 31;
+    o.reg = f->f & F_XREG ? rng_below(g->r, 4) : f->f & F_WREG ? gen_pick_dest(g) : gen_pick_source(g);
+    if (encode_form(f, &o, &it) && gen_add_item(g, it) && (f->f & F_WREG))
+        gen_wrote(g, o.reg);
+}
