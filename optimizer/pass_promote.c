@@ -77,9 +77,9 @@ static uint8_t root_of(const struct values *start, const struct place *p)
         return R_RIP;
     if (p->base == VALUE_CONST)
         return R_NONE;
-    for (uint8_t r = 0; r < R_NONE; r++)
+    for (unsigned r = 0; r < R_NONE; r++)
         if (start->reg[r].id == p->base)
-            return r;
+            return (uint8_t)r;
     return R_RIP;
 }
 
