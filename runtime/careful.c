@@ -306,12 +306,10 @@ static enum careful_result slot_step(struct cpu_ctx *ctx, struct careful *c, uin
     uint64_t next = c->pc + in->len;
     if (in->kind == IK_JMP_IND) {
         mem_copy(&next, slot, 8);
-    } else if (in->kind != IK_PLAIN || in->act != ACT_MOV) {
-        return STEP_CANNOT;
-    } else if (in->dst.kind == OPERAND_MEM) {
+    } else if (in->kind == IK_PLAIN && in->act == ACT_MOV && in->dst.kind == OPERAND_MEM) {
         uint64_t v = in->src.kind == OPERAND_GPR ? ctx->gpr[in->src.reg] : (uint64_t)in->immediate;
         mem_copy(slot, &v, in->dst.bytes);
-    } else if (in->dst.bytes == 8) {
+    } else if (in->kind == IK_PLAIN && in->act == ACT_MOV && in->dst.bytes == 8) {
         mem_copy(&ctx->gpr[in->dst.reg], slot, 8);
     } else {
         return STEP_CANNOT;

@@ -20,4 +20,10 @@ uint32_t plant_units(enum plant_kind kind, uint32_t id);
 /* The stub before `to`, a native copy of what lies at `site`. RC_CACHE_FULL, RC_NO_MEMORY, RC_FAR_BRANCH. */
 rc_t plant_stub(struct app_pc site, struct cache_pc to, uint32_t units, struct cache_pc *stub);
 
+#ifdef REHEAT_BREAKS
+struct ir;
+/* Applies a mistake of that name to optimized IR; of tests/fuzz/breaks.c, in the library of tests/e2e/verify.sh only. */
+bool break_apply(struct ir *ir, const char *name, uint32_t roll);
+#endif
+
 #endif

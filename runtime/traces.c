@@ -14,10 +14,6 @@
 #include "runtime/stats.h"
 #include "runtime/verify.h"
 
-#ifdef REHEAT_BREAKS
-#include "tests/fuzz/breaks.h"
-#endif
-
 #define MAX_INSNS 4096
 #define MAX_NODES 8192 /* pass_promote doubles loops */
 #define MAX_MADE 512

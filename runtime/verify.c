@@ -49,7 +49,7 @@ static bool buffers_get(void)
     return true;
 }
 
-static void vectors_save(uint8_t *area)
+static void vectors_save(uint8_t *area) /* NOLINT(readability-non-const-parameter): asm writes it */
 {
     __asm__ volatile("xsave64 %0" : "+m"(*(char(*)[4096])area) : "a"(-1), "d"(-1) : "memory");
 }
