@@ -37,8 +37,10 @@ static struct left run_fragments(const struct subject *sub, struct way way, stru
             return l;
         if (l.target == sub->ir.tag.v && !way.native_laps && laps < MAX_LAPS)
             l = subject_run(sub, s, ENTER_DIRECT);
-        else
+        else {
+            c->by_abi |= sub->abi; /* the program's own indirect branch may be next */
             return world_run(s, l.target);
+        }
     }
     return l;
 }

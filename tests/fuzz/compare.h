@@ -19,7 +19,7 @@ struct comparison {
     struct state native_state, subject_state;
     struct memory native_memory, subject_memory;
     uint64_t first_exit;   /* app pc that the subject left to first; 0: it did not */
-    bool by_abi;           /* it left where knobs.abi holds */
+    bool by_abi;           /* it left where knobs.abi holds, or may do so natively */
     uint64_t stopped_at;   /* cache pc; 0: it was not stopped */
     uint64_t recovered_pc; /* of a fault in the fragment */
     const char *what;      /* the first difference */
