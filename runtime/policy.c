@@ -11,8 +11,8 @@
 #include "tracer/block.h"
 
 #define MS 1000000ULL
-#define BUDGET_START (10 * MS) /* of slices and trials */
-#define BUDGET_SHARE 250u /* and one part in so many of the thread's CPU time */
+#define BUDGET_START (6 * MS) /* of slices and trials */
+#define BUDGET_SHARE 400u /* and one part in so many of the thread's CPU time */
 #define LEAST_WAIT MS
 #define GATHER_NS (60 * MS) /* from the first candidate on */
 #define GATHER_MOST_NS (1000 * MS)
@@ -378,6 +378,8 @@ static uint64_t budget_wait(uint64_t now)
     uint64_t least = po.fruitless > 64 ? 100 * MS : po.fruitless > 16 ? 10 * MS : LEAST_WAIT;
     return wait > least ? wait : least;
 }
+
+bool policy_in_budget(uint64_t now) { return po.spent <= BUDGET_START + now / BUDGET_SHARE; }
 
 uint64_t policy_slice_ends(uint64_t began, uint64_t now)
 {

@@ -36,6 +36,8 @@ void policy_init(const struct options *o);
 bool policy_tick(uint64_t now, bool in_code, uint64_t *wait);
 /* Within a slice: what trials left to do, before it and at its end; returns nanoseconds until the next signal. */
 void policy_slice_begins(void);
+/* False: the slice is only to see what has become of samples and trials. */
+bool policy_in_budget(uint64_t now);
 uint64_t policy_slice_ends(uint64_t began, uint64_t now);
 /* Variants of a fragment were emitted that can be entered at `site` (len 0: by links only). */
 rc_t policy_take(struct fragment *const *variants, int n, const struct site *site);

@@ -22,6 +22,7 @@
 #include "runtime/thread.h"
 
 #define SLICE_RUNS 4000u
+#define SLICE_LEAST_RUNS 16u /* beyond the budget */
 #define KEPT_COST 16u
 #define FIRST_NS 20000000u /* short processes never see a slice */
 #define LEAST_NS 1000000u
@@ -231,7 +232,7 @@ rc_t slice_start(void (*prepare)(void))
 void slice_begins(struct thread *t)
 {
     t->slice_start = sys_clock_ns(THREAD_CPU);
-    t->slice_runs = SLICE_RUNS;
+    t->slice_runs = policy_in_budget(t->slice_start) ? SLICE_RUNS : SLICE_LEAST_RUNS;
     sl.thread = t;
     housekeep_sample(t);
     housekeep_drain();

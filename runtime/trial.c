@@ -17,7 +17,7 @@
 #define LATE_BLOCKS 16
 #define LEAST_REST (2 * WINDOW_NS)
 /* As long as all trials together cost less than this, blocks are not spread out: what is found early is kept early. */
-#define FREE_NS 12000000u
+#define FREE_NS 8000000u
 #define FREE_SHARE 400u /* and one part in so many of the thread's CPU time */
 #define HEAD_TICK_NS 2 /* where every iteration ticks; measured: 0.3 */
 #define MOST_STARTS 4
