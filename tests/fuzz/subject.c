@@ -233,6 +233,17 @@ unsigned subject_dead(const struct subject *sub, uint64_t pc)
     return dead;
 }
 
+unsigned subject_dead_at_exit(const struct subject *sub, uint64_t target)
+{
+    unsigned dead = 0;
+    for (int i = 0; i < sub->ir.count; i++) {
+        const struct node *n = &sub->ir.nodes[i];
+        if (!n->removed && n->exit_known && n->target == target)
+            dead |= 0xffffu & ~(unsigned)n->at_exit.gpr;
+    }
+    return dead;
+}
+
 bool subject_shared(const struct subject *sub, uint64_t pc)
 {
     for (int i = 0; i < sub->ir.count; i++) {

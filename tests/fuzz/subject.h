@@ -61,6 +61,9 @@ int subject_insns(const struct subject *sub, struct subject_insn *out);
 bool subject_recover(struct state *s, uint64_t cache, uint64_t *pc);
 /* Registers that the optimizer calls dead at an app pc: code may borrow them, and a fault shows that. */
 unsigned subject_dead(const struct subject *sub, uint64_t pc);
+/* Registers that the code at `target`, where the subject may leave to, writes before it reads them: until then they may
+ * hold anything, and a fault shows that. */
+unsigned subject_dead_at_exit(const struct subject *sub, uint64_t target);
 /* The instruction at pc stands for a copy of it, too, where the program came from the other side of a branch. */
 bool subject_shared(const struct subject *sub, uint64_t pc);
 
