@@ -58,6 +58,8 @@ struct policy_stats policy_stats_get(void)
     return po.stats;
 }
 
+bool policy_on_trial(void) { return po.now.n != 0; }
+
 bool policy_full(void) { return po.trial && (po.queued || po.now.n || po.count == TRIAL_MEMBERS); }
 
 static rc_t take_at_once(struct candidate *c)

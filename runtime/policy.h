@@ -41,6 +41,7 @@ bool policy_in_budget(uint64_t now);
 uint64_t policy_slice_ends(uint64_t began, uint64_t now);
 /* Variants of a fragment were emitted that can be entered at `site` (len 0: by links only). */
 rc_t policy_take(struct fragment *const *variants, int n, const struct site *site);
+bool policy_on_trial(void);
 /* No further fragment is wanted now. */
 bool policy_full(void);
 /* A CPU sample, wherever it fell. */

@@ -46,7 +46,7 @@ void signals_state_get(const struct sigcontext *sc, struct cpu_state *s)
     s->pc = sc->rip;
 }
 
-static void state_put(struct sigcontext *sc, const struct cpu_state *s)
+void signals_state_put(struct sigcontext *sc, const struct cpu_state *s)
 {
     uint64_t *const gpr[16] = {
         (uint64_t *)&sc->rax, (uint64_t *)&sc->rcx, (uint64_t *)&sc->rdx, (uint64_t *)&sc->rbx,
@@ -101,11 +101,11 @@ static void call_with_view(handler_fn *handler, int sig, siginfo_t *info, void *
     struct sigcontext *sc = registers_of(context);
     struct cpu_state before, after;
     signals_state_get(sc, &before);
-    state_put(sc, native);
+    signals_state_put(sc, native);
     handler(sig, info, context);
     signals_state_get(sc, &after);
     if (mem_compare(&after, native, sizeof after) == 0)
-        state_put(sc, &before);
+        signals_state_put(sc, &before);
     else
         leave_control(context);
 }
@@ -200,7 +200,7 @@ static enum arrival arrive_held(int sig, siginfo_t *info, void *context, struct 
     if (signals_is_ours(native->pc) || !recover_copy(native))
         return ARRIVED_INSIDE;
     leave_control(context);
-    state_put(registers_of(context), native);
+    signals_state_put(registers_of(context), native);
     return ARRIVED;
 }
 
@@ -227,7 +227,7 @@ static enum arrival arrive_natively(void *context, struct cpu_state *native)
     } else if (!fc_recover(native, control_slots())) {
         return ARRIVED;
     }
-    state_put(sc, native);
+    signals_state_put(sc, native);
     return ARRIVED;
 }
 
@@ -248,7 +248,7 @@ static __attribute__((noinline)) enum arrival arrive(int sig, siginfo_t *info, v
         return ARRIVED; /* a handler that jumped out took the thread with it */
     if (again && fc_recover(native, control_slots())) {
         leave_control(context);
-        state_put(registers_of(context), native);
+        signals_state_put(registers_of(context), native);
         return ARRIVED_EARLY;
     }
     return fc_recover(native, control_slots()) || recover_copy(native) ? ARRIVED_IN_CONTROL : ARRIVED_INSIDE;

@@ -44,6 +44,7 @@ struct sigcontext;
 struct cpu_state;
 /* The registers of a signal's frame. */
 void signals_state_get(const struct sigcontext *sc, struct cpu_state *s);
+void signals_state_put(struct sigcontext *sc, const struct cpu_state *s);
 
 /* In the library's own text: no slice may begin there, the thread may be on its way out of the last one. */
 bool signals_is_ours(uint64_t pc);

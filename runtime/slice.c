@@ -183,6 +183,8 @@ static void on_tick(int sig, siginfo_t *info, void *context)
         } else {
             give_up(rc);
         }
+    } else if (known && policy_on_trial()) {
+        signals_state_put(sc, &state); /* TRL-4 */
     }
     thread_lock_drop();
 }

@@ -14,6 +14,7 @@
  *   TRL-1  between trials, and for what they rest, the arm is native.
  *   TRL-2  what is not shown to be faster is never kept.
  *   TRL-3  while the process has more than one thread no window runs: there are no ticks (slice.c).
+ *   TRL-4  a window begins with the thread in its own code (slice.c): no loop of the arm before goes on in it.
  *
  * Lock held. One trial at a time; it may be of many candidates together. */
 #ifndef REHEAT_TRIAL_H
