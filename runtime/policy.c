@@ -200,10 +200,13 @@ static void group_split(struct group g)
         queue_add(g.start + i, 1);
 }
 
+bool policy_in_budget(uint64_t now) { return po.spent <= BUDGET_START + now / BUDGET_SHARE; }
+
+/* Setting clocks costs milliseconds: the parts of a set wait for that. */
 static bool ripe(uint64_t now)
 {
     if (!po.count || po.queued)
-        return po.queued > 0;
+        return po.queued > 0 && policy_in_budget(now);
     bool enough = now - po.found_ns > GATHER_NS && po.samples >= GATHER_SAMPLES;
     bool complete = po.fruitless >= BARREN_SLICES || po.count == TRIAL_MEMBERS;
     return (enough && complete) || now - po.found_ns > GATHER_MOST_NS;
@@ -380,8 +383,6 @@ static uint64_t budget_wait(uint64_t now)
     uint64_t least = po.fruitless > 64 ? 100 * MS : po.fruitless > 16 ? 10 * MS : LEAST_WAIT;
     return wait > least ? wait : least;
 }
-
-bool policy_in_budget(uint64_t now) { return po.spent <= BUDGET_START + now / BUDGET_SHARE; }
 
 uint64_t policy_slice_ends(uint64_t began, uint64_t now)
 {
