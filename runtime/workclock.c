@@ -13,7 +13,7 @@
 #define RED_ZONE 136 /* below it: 128 bytes and a spilled register */
 #define IDEAL_SHARE 4096u /* one block run in so many is a tick */
 #define MOST_RATE 12000000u /* ticks a second of all clocks together, */
-#define LAST_RATE 120000000u /* or of the last one */
+#define LAST_RATE 250000000u /* or of the last one */
 #define LEAST_RUNS 4u /* of a block; fewer say nothing about its rate */
 #define APART 32u /* bytes between two clocks */
 #define HOOK_REACH 8u /* a pun's jump ends in bytes that belong to what follows */
