@@ -142,7 +142,7 @@ static bool goes_on(const struct state *s, uint64_t pc, const char *what)
 
 static bool on_trail(void)
 {
-    unsigned dead = subject_dead(sub, native_pc);
+    unsigned dead = subject_dead(sub, native_pc) | subject_dead_at_exit(sub, native_pc);
     uint64_t hash = hash_memory(native.gpr[R_RSP]);
     const struct point *near = NULL;
     int was = trail_at;
