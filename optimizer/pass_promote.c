@@ -101,6 +101,14 @@ static bool add_access(struct promotion *p, const struct access *a)
     return true;
 }
 
+/* What a condition on the path says of a register holds behind it only: an address known by that is not loaded from before
+ * the loop, where no pass through it may have come so far. */
+static uint8_t lasting(const struct insn *in, bool pushes, uint8_t root)
+{
+    bool known = in->mem_index == R_NONE && (root != R_NONE || in->rip_relative || in->mem_base == R_NONE);
+    return pushes || known ? root : R_RIP;
+}
+
 static bool note_node(struct promotion *p, const struct values *s, const struct values *start, int i)
 {
     const struct node *n = &p->ir->nodes[i];
@@ -115,14 +123,14 @@ static bool note_node(struct promotion *p, const struct values *s, const struct 
             return false;
         if (!pushes && in->mem_read && in->mem_write)
             a.kind |= ACCESS_LOAD;
-        a.root = root_of(start, &a.at);
+        a.root = lasting(in, pushes || !in->mem_write, root_of(start, &a.at));
         if (!add_access(p, &a))
             return false;
     }
     if (n->op != N_INSN || !in->mem_read || in->mem_write || !in->mem_bytes || !values_place(s, in, &a.at))
         return true;
     a.kind = ACCESS_LOAD;
-    a.root = root_of(start, &a.at);
+    a.root = lasting(in, false, root_of(start, &a.at));
     return a.root == R_RIP || add_access(p, &a);
 }
 
