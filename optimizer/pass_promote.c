@@ -33,6 +33,7 @@ struct access {
 struct found {
     uint32_t base; /* id */
     uint8_t root, bytes, load_bytes, reg;
+    uint8_t touched; /* bytes, by the first iteration */
     bool bad, stored;
     int gain;
     int64_t off;
@@ -40,7 +41,7 @@ struct found {
 
 struct promotion {
     struct ir *ir;
-    int body; /* nodes */
+    int body, first; /* nodes; of them, those of the first iteration */
     struct access access[MAX_ACCESSES];
     int access_count;
     struct found found[MAX_FOUND];
@@ -101,14 +102,6 @@ static bool add_access(struct promotion *p, const struct access *a)
     return true;
 }
 
-/* What a condition on the path says of a register holds behind it only: an address known by that is not loaded from before
- * the loop, where no pass through it may have come so far. */
-static uint8_t lasting(const struct insn *in, bool pushes, uint8_t root)
-{
-    bool known = in->mem_index == R_NONE && (root != R_NONE || in->rip_relative || in->mem_base == R_NONE);
-    return pushes || known ? root : R_RIP;
-}
-
 static bool note_node(struct promotion *p, const struct values *s, const struct values *start, int i)
 {
     const struct node *n = &p->ir->nodes[i];
@@ -123,14 +116,14 @@ static bool note_node(struct promotion *p, const struct values *s, const struct 
             return false;
         if (!pushes && in->mem_read && in->mem_write)
             a.kind |= ACCESS_LOAD;
-        a.root = lasting(in, pushes || !in->mem_write, root_of(start, &a.at));
+        a.root = root_of(start, &a.at);
         if (!add_access(p, &a))
             return false;
     }
     if (n->op != N_INSN || !in->mem_read || in->mem_write || !in->mem_bytes || !values_place(s, in, &a.at))
         return true;
     a.kind = ACCESS_LOAD;
-    a.root = lasting(in, false, root_of(start, &a.at));
+    a.root = root_of(start, &a.at);
     return a.root == R_RIP || add_access(p, &a);
 }
 
@@ -216,6 +209,8 @@ static void gather_slots(struct promotion *p)
         struct found *f = find_slot(p, a);
         if (!f)
             continue;
+        if (a->node < p->first && f->touched < bytes)
+            f->touched = (uint8_t)bytes;
         if (a->kind & ACCESS_STORE) {
             f->bad |= f->stored && f->bytes != bytes;
             f->stored = true;
@@ -224,9 +219,12 @@ static void gather_slots(struct promotion *p)
             f->load_bytes = (uint8_t)bytes;
         }
     }
-    for (int i = 0; i < p->found_count; i++)
-        if (!p->found[i].stored)
-            p->found[i].bytes = p->found[i].load_bytes;
+    for (int i = 0; i < p->found_count; i++) {
+        struct found *f = &p->found[i];
+        if (!f->stored)
+            f->bytes = f->load_bytes;
+        f->bad |= f->touched < f->bytes; /* a later copy of the body may know more about its addresses */
+    }
 }
 
 /* How many loads go; and whether each store can be followed. */
@@ -551,6 +549,7 @@ rc_t pass_promote(struct ir *ir)
     int made = ir->made_count, body = ir->count;
     if (!ir->alone || !ir_closes(ir) || body > LONGEST || body > ir->cap / 2)
         return RC_OK;
+    p.first = ir->changes[PASS_unroll] ? body / ir->unroll : body;
     liveness_compute(ir);
     bool done = plan(&p) && add_body(&p) == RC_OK && ir_change(ir, PASS_promote, &ir->nodes[body], ir->nodes[body].why);
     if (!done) {
@@ -562,6 +561,6 @@ rc_t pass_promote(struct ir *ir)
     }
     if (ir->check_count)
         ir->borrowed |= (uint16_t)(1u << p.scratch);
-    join_bodies(ir, body, ir->changes[PASS_unroll] ? body / ir->unroll : body);
+    join_bodies(ir, body, p.first);
     return RC_OK;
 }
