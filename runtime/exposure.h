@@ -2,7 +2,8 @@
  *
  * How much slower is not known before the verdict, but a rough figure is there after a block or two: the median, over the
  * work clocks, of how much faster each ticked natively. Until then EXPOSURE_PRIOR is assumed. A block is followed by so much
- * native time that all blocks together cost no more than one part in EXPOSURE_SHARE.
+ * native time that it costs no more than one part in EXPOSURE_SHARE of both. trial.c asks for that once all trials together have
+ * cost more than a few milliseconds.
  *
  * Integers only; lock held. */
 #ifndef REHEAT_EXPOSURE_H

@@ -46,6 +46,12 @@ struct watched {
 REH_HIDDEN struct watched syscall_watch(long nr, long a, long b, long c, long d, long e, long f);
 REH_HIDDEN void clone_watch(long flags);
 
+/* Those of a variadic function: al says how many vector registers it was given. Seven words. */
+#define ARGUMENTS_SAVE                                                                                                      \
+    "  push %rax\n push %rdi\n push %rsi\n push %rdx\n push %rcx\n push %r8\n push %r9\n"
+#define ARGUMENTS_RESTORE                                                                                                   \
+    "  pop %r9\n pop %r8\n pop %rcx\n pop %rdx\n pop %rsi\n pop %rdi\n pop %rax\n"
+
 /* syscall(3): rdi the number, rsi, rdx, rcx, r8, r9 and 8(%rsp) its arguments. */
 __asm__(".weak __errno_location\n"
         ".text\n"
@@ -57,26 +63,14 @@ __asm__(".weak __errno_location\n"
         "    bt %rdi, syscall_watched(%rip)\n"
         "    jc 2f\n"
         "1:  jmp *syscall_next(%rip)\n"
-        "2:  push %rax\n" /* al: vector registers that a variadic function was given */
-        "    push %rdi\n"
-        "    push %rsi\n"
-        "    push %rdx\n"
-        "    push %rcx\n"
-        "    push %r8\n"
-        "    push %r9\n"
+        "2:" ARGUMENTS_SAVE
         "    sub $8, %rsp\n"
         "    push 72(%rsp)\n" /* the sixth argument: behind eight words and the return address */
         "    call syscall_watch\n"
         "    add $16, %rsp\n"
         "    test %rax, %rax\n"
         "    jnz 3f\n"
-        "    pop %r9\n"
-        "    pop %r8\n"
-        "    pop %rcx\n"
-        "    pop %rdx\n"
-        "    pop %rsi\n"
-        "    pop %rdi\n"
-        "    pop %rax\n"
+        ARGUMENTS_RESTORE
         "    jmp 1b\n"
         "3:  mov %rdx, %rax\n"
         "    add $56, %rsp\n"
@@ -107,22 +101,10 @@ __asm__(".weak __errno_location\n"
         ".globl clone\n"
         ".type clone, @function\n"
         "clone:\n"
-        "    push %rax\n"
-        "    push %rdi\n"
-        "    push %rsi\n"
-        "    push %rdx\n"
-        "    push %rcx\n"
-        "    push %r8\n"
-        "    push %r9\n"
+        ARGUMENTS_SAVE
         "    movslq %edx, %rdi\n"
         "    call clone_watch\n"
-        "    pop %r9\n"
-        "    pop %r8\n"
-        "    pop %rcx\n"
-        "    pop %rdx\n"
-        "    pop %rsi\n"
-        "    pop %rdi\n"
-        "    pop %rax\n"
+        ARGUMENTS_RESTORE
         "    cmpq $0, clone_next(%rip)\n"
         "    je 1f\n"
         "    jmp *clone_next(%rip)\n"
