@@ -62,6 +62,14 @@ static void test_dispatch_saves(void **state)
     }
 }
 
+static void test_shifts_by_cl(void **state)
+{
+    (void)state;
+    static const char *const hex[] = {"48 d3 e0", "d3 e8", "48 c1 e0 03", "c4 e2 71 f7 c0"}; /* by cl; by 3; shlx */
+    struct ir ir = path(hex, 4);
+    assert_int_equal(ir_estimate(&ir).after, 3 + 3 + 1 + 1);
+}
+
 static void test_lookup_costs(void **state)
 {
     (void)state;
@@ -79,6 +87,7 @@ int main(void)
         cmocka_unit_test(test_loop_as_it_was_saves_nothing),
         cmocka_unit_test(test_inlined_call_saves),
         cmocka_unit_test(test_dispatch_saves),
+        cmocka_unit_test(test_shifts_by_cl),
         cmocka_unit_test(test_lookup_costs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -185,6 +185,28 @@ static void test_slices_stay_in_the_budget(void **state)
     assert_int_equal(policy_stats_get().slices, 2);
 }
 
+/* Beyond the budget a slice only looks, and the parts of a set wait. */
+static void test_parts_are_tried_within_the_budget(void **state)
+{
+    (void)state;
+    find(2);
+    samples(1, 25);
+    samples(2, 25);
+    ripen();
+    assert_int_equal(trial.begun, 1);
+    assert_int_equal(trial.n, 2);
+    assert_true(policy_in_budget(cpu()));
+    conclude((struct trial_result){.verdict = VERDICT_NEUTRAL, .cost_ns = 100 * MS});
+    assert_false(policy_in_budget(cpu()));
+    assert_int_equal(trial.begun, 1);
+    assert_int_equal(policy_phase(cpu()), PROTO_PHASE_TRIAL); /* the parts are not forgotten */
+    uint64_t paid = cpu() + 100 * MS * BUDGET_SHARE;
+    assert_true(policy_in_budget(paid));
+    (void)slice(paid);
+    assert_int_equal(trial.begun, 2);
+    assert_int_equal(trial.n, 1);
+}
+
 static void test_samples_are_wanted_until_there_are_enough(void **state)
 {
     (void)state;
@@ -436,6 +458,7 @@ int main(void)
         TEST(test_rests_double_up_to_a_minute),
         TEST(test_looks_are_rarer_while_nothing_is_found),
         TEST(test_slices_stay_in_the_budget),
+        TEST(test_parts_are_tried_within_the_budget),
         TEST(test_samples_are_wanted_until_there_are_enough),
         TEST(test_ripe_when_sampled_and_nothing_new_comes),
         TEST(test_ripe_after_a_while_with_few_samples),
