@@ -43,7 +43,6 @@ __asm__(".skip 64"); /* the last bytes of a text are not hooked */
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -130,7 +129,7 @@ static void hold_threads(bool yes)
 
 static void *runner(void *arg)
 {
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 10);
+    (void)!nice(10); /* of this thread: the one that hooks is to get its turn */
     for (uint64_t i = (uint64_t)(uintptr_t)arg; !quit; i++) {
         if (hold)
             stay_out();
