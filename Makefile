@@ -99,6 +99,7 @@ help:
 	@echo "make fuzz-replay FUZZ_RECORD=file  traces recorded from real programs"
 	@echo "make bench       native, reheat, qemu-user and valgrind on the twelve programs; minutes to an hour"
 	@echo "make bench-kernels  native and reheat on small programs, one effect each; minutes"
+	@echo "make bench-servers  native and reheat on redis and nginx under load (scripts/deps.sh more); minutes"
 	@echo "make bench-startup  what reheat costs processes that are over soon"
 	@echo "make debug       a build with -O1 -DREHEAT_DEBUG in build/debug"
 	@echo "make lint        layers, file sizes, shellcheck, cppcheck, clang-tidy"
@@ -234,9 +235,12 @@ stress: all $(FUZZERS) | $(DEPS_TEST)
 bench: all | $(DEPS_TEST) $(DEPS_BENCH)
 	@REHEAT_BIN=$(REHEAT) scripts/bench.py
 
-.PHONY: bench-kernels bench-startup
+.PHONY: bench-kernels bench-servers bench-startup
 bench-kernels: all | $(DEPS_TEST)
 	@REHEAT_BIN=$(REHEAT) scripts/bench_kernels.py
+
+bench-servers: all
+	@REHEAT_BIN=$(REHEAT) scripts/bench_servers.py
 
 bench-startup: all
 	@REHEAT_BIN=$(REHEAT) scripts/bench_startup.py
