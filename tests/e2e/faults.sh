@@ -216,10 +216,10 @@ section_samplers() {
     done
     # What is found is tried, whatever the samples come from.
     if [[ $perf -ne 3 ]]; then
-        run_fault virtual control=sampled '"sampler": "perf_hw"|"sampler_reason": "perf_cost";"trials": .*: [1-9]'
+        run_fault virtual control=sampled '"sampler": "perf_hw"|"sampler_reason": "perf_cost";"phase": "trial"|"trials": .*: [1-9]'
     fi
-    run_fault virtual 'control=sampled,fail=perf_event_open@1+' '"sampler": "timer";"sampler_rate": 0;"trials": .*: [1-9]'
-    run_fault virtual 'control=sampled,rate=0' '"sampler_reason": "perf_off";"trials": .*: [1-9]'
+    run_fault virtual 'control=sampled,fail=perf_event_open@1+' '"sampler": "timer";"sampler_rate": 0;"phase": "trial"|"trials": .*: [1-9]'
+    run_fault virtual 'control=sampled,rate=0' '"sampler_reason": "perf_off";"phase": "trial"|"trials": .*: [1-9]'
 }
 
 section_ways() {
