@@ -1,35 +1,13 @@
-#include "fragcache/lower.h"
+#include "fragcache/lower_parts.h"
 
 #include "fragcache/roll.h"
 #include "runtime/base/context.h"
-#include "tracer/asm.h"
 
-#define MAX_CONSTANTS 1024
-#define MAX_MISSES    512
 #define LOOP_ALIGN 64u
 #define STRAIGHT_ALIGN 32u
 
-struct lowering {
-    struct asm_buf a;
-    struct lowered *out;
-    const struct ir *ir;
-    uint32_t lookup_table;
-    int constant_count, miss_count;
-    uint16_t saved; /* borrowed registers whose own values are in slots.saved */
-    struct {
-        uint32_t rel32; /* offset */
-        uint64_t value;
-    } constants[MAX_CONSTANTS];
-    struct {
-        uint32_t rel32;
-        const struct node *guard;
-        bool rcx_spilled;
-        uint16_t saved;
-    } misses[MAX_MISSES];
-};
-
 /* From here on. The last one given for an offset counts. */
-static void recipe(struct lowering *l, struct recipe r)
+void lower_recipe(struct lowering *l, struct recipe r)
 {
     struct lowered *out = l->out;
     r.at = (uint32_t)l->a.len;
@@ -43,18 +21,18 @@ static void recipe(struct lowering *l, struct recipe r)
         out->recipes[out->recipe_count++] = r;
 }
 
-static void recipe_at(struct lowering *l, uint64_t pc, unsigned first, unsigned second)
+void lower_recipe_at(struct lowering *l, uint64_t pc, unsigned first, unsigned second)
 {
-    recipe(l, (struct recipe){.pc = pc, .first = (uint8_t)first, .second = (uint8_t)second});
+    lower_recipe(l, (struct recipe){.pc = pc, .first = (uint8_t)first, .second = (uint8_t)second});
 }
 
 /* An indirect branch is done: its target is in rdx. */
-static void recipe_looked_up(struct lowering *l)
+void lower_recipe_looked_up(struct lowering *l)
 {
-    recipe(l, (struct recipe){.first = R_RCX, .second = R_RDX, .from = PC_RDX});
+    lower_recipe(l, (struct recipe){.first = R_RCX, .second = R_RDX, .from = PC_RDX});
 }
 
-static rc_t add_exit(struct lowering *l, uint64_t target)
+rc_t lower_add_exit(struct lowering *l, uint64_t target)
 {
     if (l->out->exit_count == LOWER_MAX_EXITS)
         return RC_TOO_LONG;
@@ -63,19 +41,66 @@ static rc_t add_exit(struct lowering *l, uint64_t target)
     return RC_OK;
 }
 
+/* The rel32 that was just emitted leads to a constant. */
+rc_t lower_constant(struct lowering *l, uint64_t value)
+{
+    if (l->constant_count == MAX_CONSTANTS)
+        return RC_TOO_LONG;
+    l->constants[l->constant_count].rel32 = (uint32_t)l->a.len - 4;
+    l->constants[l->constant_count++].value = value;
+    return RC_OK;
+}
+
+rc_t lower_push_const(struct lowering *l, uint64_t value)
+{
+    l->out->insns_out++;
+    if ((int64_t)value == (int32_t)value) {
+        asm_push_imm32(&l->a, (int32_t)value);
+        return RC_OK;
+    }
+    asm_push_mem(&l->a, asm_here(&l->a).v);
+    return lower_constant(l, value);
+}
+
+void lower_patch_rel32(struct lowering *l, uint32_t at, uint32_t to)
+{
+    int32_t d = (int32_t)(to - (at + 4));
+    struct asm_buf p = asm_on(l->a.bytes + at, 4, cache_pc(0));
+    asm_bytes(&p, &d, 4);
+}
+
+void lower_spill(struct lowering *l, unsigned reg, int32_t slot)
+{
+    asm_store_slot(&l->a, slot, reg);
+    l->out->insns_out++;
+}
+
+void lower_unspill(struct lowering *l, unsigned reg, int32_t slot)
+{
+    asm_load_slot(&l->a, reg, slot);
+    l->out->insns_out++;
+}
+
+void lower_restore_borrowed(struct lowering *l)
+{
+    for (unsigned r = 0; r < 16; r++)
+        if (l->saved & 1u << r)
+            lower_unspill(l, r, SLOT_SAVED(r));
+}
+
 /* Branches to stubs are aimed at their own end first; place_stubs patches them. */
 static rc_t lower_exit_if(struct lowering *l, const struct node *n)
 {
     asm_jcc(&l->a, n->cc, asm_here(&l->a).v);
     l->out->insns_out++;
-    return add_exit(l, n->target);
+    return lower_add_exit(l, n->target);
 }
 
 static rc_t lower_exit(struct lowering *l, const struct node *n)
 {
     asm_jmp(&l->a, asm_here(&l->a).v);
     l->out->insns_out++;
-    return add_exit(l, n->target);
+    return lower_add_exit(l, n->target);
 }
 
 /* leave when taken:      loop 1f; jmp 2f; 1: jmp stub; 2:
@@ -86,11 +111,11 @@ static rc_t lower_exit_loop(struct lowering *l, const struct node *n)
     const struct insn *in = &l->ir->insns[n->insn];
     asm_loop_op(&l->a, in->loop_op, n->exit_taken ? 2 : 5);
     if (n->exit_taken) {
-        recipe_at(l, in->pc.v + in->len, R_NONE, R_NONE);
+        lower_recipe_at(l, in->pc.v + in->len, R_NONE, R_NONE);
         asm_bytes(&l->a, jmp_over, sizeof jmp_over);
     }
     l->out->insns_out += n->exit_taken ? 2 : 1;
-    recipe_at(l, n->target, R_NONE, R_NONE);
+    lower_recipe_at(l, n->target, R_NONE, R_NONE);
     return lower_exit(l, n);
 }
 
@@ -102,27 +127,6 @@ static rc_t lower_back(struct lowering *l, const struct node *n)
     TRY(n->op == N_BACK ? lower_exit(l, &edge) : lower_exit_if(l, &edge));
     l->out->exits[l->out->exit_count - 1].back = true;
     return RC_OK;
-}
-
-/* The rel32 that was just emitted leads to a constant. */
-static rc_t constant(struct lowering *l, uint64_t value)
-{
-    if (l->constant_count == MAX_CONSTANTS)
-        return RC_TOO_LONG;
-    l->constants[l->constant_count].rel32 = (uint32_t)l->a.len - 4;
-    l->constants[l->constant_count++].value = value;
-    return RC_OK;
-}
-
-static rc_t lower_push_const(struct lowering *l, uint64_t value)
-{
-    l->out->insns_out++;
-    if ((int64_t)value == (int32_t)value) {
-        asm_push_imm32(&l->a, (int32_t)value);
-        return RC_OK;
-    }
-    asm_push_mem(&l->a, asm_here(&l->a).v);
-    return constant(l, value);
 }
 
 /* A copy through a scratch register: its steps. */
@@ -138,187 +142,11 @@ static rc_t lower_insn(struct lowering *l, const struct node *n)
     unsigned scratch = asm_copy_scratch(n->in);
     size_t end = l->a.len;
     l->a.len = at + ASM_SLOT_BYTES;
-    recipe_at(l, was->pc.v, scratch, R_NONE);
+    lower_recipe_at(l, was->pc.v, scratch, R_NONE);
     l->a.len = end - ASM_SLOT_BYTES;
-    recipe_at(l, was->pc.v + was->len, scratch, R_NONE);
+    lower_recipe_at(l, was->pc.v + was->len, scratch, R_NONE);
     l->a.len = end;
     return RC_OK;
-}
-
-/* What a branch does besides going somewhere. */
-static rc_t lower_effect(struct lowering *l, const struct insn *in)
-{
-    if (in->kind == IK_RET) {
-        asm_lea(&l->a, R_RSP, R_RSP, 8 + in->imm);
-        l->out->insns_out++;
-    }
-    return in->kind == IK_CALL_IND ? lower_push_const(l, in->pc.v + in->len) : RC_OK;
-}
-
-static void spill(struct lowering *l, unsigned reg, int32_t slot)
-{
-    asm_store_slot(&l->a, slot, reg);
-    l->out->insns_out++;
-}
-
-static void unspill(struct lowering *l, unsigned reg, int32_t slot)
-{
-    asm_load_slot(&l->a, reg, slot);
-    l->out->insns_out++;
-}
-
-/* Registers that may be overwritten before the branch is done: what it reads itself must stay for another try, and
- * borrowed ones hold slots. */
-static unsigned free_registers(const struct lowering *l, const struct node *n)
-{
-    return n->gpr_dead & ~(l->ir->insns[n->insn].gpr_read | 1u << R_RSP | l->saved);
-}
-
-/* Always looked up. rcx_spilled: it already is, and holds something else. */
-static rc_t lower_lookup(struct lowering *l, const struct node *n, bool rcx_spilled)
-{
-    const struct insn *in = &l->ir->insns[n->insn];
-    unsigned dead = free_registers(l, n);
-    recipe_at(l, in->pc.v, rcx_spilled ? R_RCX : R_NONE, R_NONE);
-    if (rcx_spilled && in->gpr_read & 1u << R_RCX)
-        unspill(l, R_RCX, SLOT(spill0));
-    if (!rcx_spilled && !(dead & 1u << R_RCX))
-        spill(l, R_RCX, SLOT(spill0));
-    if (!(dead & 1u << R_RDX)) {
-        spill(l, R_RDX, SLOT(spill1));
-        recipe_at(l, in->pc.v, rcx_spilled ? R_RCX : R_NONE, R_RDX); /* a far operand's address comes into rdx */
-    }
-    if (in->kind == IK_RET)
-        asm_load(&l->a, R_RDX, R_RSP, 0);
-    else if (!asm_load_branch_operand(&l->a, R_RDX, in))
-        return RC_UNSUPPORTED;
-    recipe_at(l, in->pc.v, rcx_spilled ? R_RCX : R_NONE, R_RDX);
-    TRY(lower_effect(l, in));
-    recipe_looked_up(l);
-    asm_movzx16(&l->a, R_RCX, R_RDX);
-    asm_jmp_table_rcx(&l->a, l->lookup_table);
-    l->out->insns_out += 3;
-    return RC_OK;
-}
-
-static rc_t add_miss(struct lowering *l, const struct node *n, bool rcx_spilled)
-{
-    if (l->miss_count == MAX_MISSES)
-        return RC_TOO_LONG;
-    l->misses[l->miss_count].rel32 = (uint32_t)l->a.len - 4;
-    l->misses[l->miss_count].rcx_spilled = rcx_spilled;
-    l->misses[l->miss_count].saved = l->saved;
-    l->misses[l->miss_count++].guard = n;
-    return RC_OK;
-}
-
-/* The one of a set that a program is least likely to wait for. */
-static unsigned choose_register(unsigned mask)
-{
-    unsigned passed_on = mask & (1u << 10 | 1u << 11); /* r10, r11: neither arguments nor kept (System V ABI, 3.2.1) */
-    mask = passed_on ? passed_on : mask;
-    return mask ? (unsigned)__builtin_ctz(mask) : R_NONE;
-}
-
-/* cmp operand, target. False: not possible, and nothing is emitted. */
-static bool lower_compare(struct lowering *l, const struct node *n)
-{
-    const struct insn *in = &l->ir->insns[n->insn];
-    unsigned reg = asm_branch_register(in);
-    if ((int64_t)n->target == (int32_t)n->target)
-        return asm_cmp_branch_operand_imm(&l->a, in, (int32_t)n->target);
-    if (reg != R_NONE) {
-        asm_cmp_const(&l->a, reg, asm_here(&l->a).v);
-        return constant(l, n->target) == RC_OK;
-    }
-    const struct asm_buf before = l->a;
-    int recipes = l->out->recipe_count;
-    unsigned scratch = choose_register(free_registers(l, n));
-    bool spilled = scratch == R_NONE;
-    if (spilled) {
-        scratch = choose_register(~(in->gpr_read | 1u << R_RSP) & 0xffff);
-        spill(l, scratch, SLOT(spill0));
-        recipe_at(l, in->pc.v, scratch, R_NONE);
-    }
-    asm_mov_imm64(&l->a, scratch, n->target);
-    l->out->insns_out++;
-    if (!asm_cmp_branch_operand(&l->a, scratch, in)) {
-        l->a = before;
-        l->out->recipe_count = recipes;
-        return false;
-    }
-    if (spilled) {
-        unspill(l, scratch, SLOT(spill0));
-        recipe_at(l, in->pc.v, R_NONE, R_NONE);
-    }
-    return true;
-}
-
-/* rcx = operand - target, flags untouched; rcx is spilled unless it is free. */
-static rc_t lower_subtract(struct lowering *l, const struct node *n, bool spilled)
-{
-    const struct insn *in = &l->ir->insns[n->insn];
-    unsigned reg = asm_branch_register(in), free = free_registers(l, n) & ~(1u << R_RCX);
-    int64_t minus = (int64_t)(0 - n->target);
-    bool small = minus == (int32_t)minus;
-    unsigned saved = spilled ? R_RCX : R_NONE;
-    if (spilled)
-        spill(l, R_RCX, SLOT(spill0));
-    recipe_at(l, in->pc.v, saved, R_NONE);
-    l->out->insns_out++;
-    if (reg != R_NONE && reg != R_RCX && !small) {
-        asm_mov_imm64(&l->a, R_RCX, (uint64_t)minus);
-        asm_lea_sum(&l->a, R_RCX, reg, R_RCX);
-        l->out->insns_out++;
-        return RC_OK;
-    }
-    if (reg == R_NONE) {
-        l->out->insns_out++;
-        if (in->kind == IK_RET)
-            asm_load(&l->a, R_RCX, R_RSP, 0);
-        else if (!asm_load_branch_operand(&l->a, R_RCX, in))
-            return RC_UNSUPPORTED;
-        reg = R_RCX;
-    }
-    if (small) {
-        asm_lea(&l->a, R_RCX, reg, (int32_t)minus);
-        return RC_OK;
-    }
-    unsigned second = free ? choose_register(free) : R_RDX;
-    if (!free) {
-        spill(l, R_RDX, SLOT(spill1));
-        recipe_at(l, in->pc.v, saved, R_RDX);
-    }
-    asm_mov_imm64(&l->a, second, (uint64_t)minus);
-    asm_lea_sum(&l->a, R_RCX, R_RCX, second);
-    l->out->insns_out++;
-    if (!free) {
-        unspill(l, R_RDX, SLOT(spill1));
-        recipe_at(l, in->pc.v, saved, R_NONE);
-    }
-    return RC_OK;
-}
-
-static rc_t lower_guard(struct lowering *l, const struct node *n)
-{
-    const struct insn *in = &l->ir->insns[n->insn];
-    bool flags_dead = (n->flags_dead & FL_STATUS) == FL_STATUS;
-    if (flags_dead && lower_compare(l, n)) {
-        asm_jcc(&l->a, 5, asm_here(&l->a).v);
-        l->out->insns_out += 2;
-        TRY(add_miss(l, n, false));
-        return lower_effect(l, in);
-    }
-    bool spilled = !(free_registers(l, n) & 1u << R_RCX);
-    TRY(lower_subtract(l, n, spilled));
-    asm_loop_op(&l->a, 3, 5); /* jrcxz */
-    asm_jmp(&l->a, asm_here(&l->a).v);
-    l->out->insns_out++;
-    TRY(add_miss(l, n, spilled));
-    if (spilled)
-        unspill(l, R_RCX, SLOT(spill0));
-    recipe_at(l, in->pc.v, R_NONE, R_NONE);
-    return lower_effect(l, in);
 }
 
 static rc_t lower_hammock(struct lowering *l, const struct node *n)
@@ -327,9 +155,9 @@ static rc_t lower_hammock(struct lowering *l, const struct node *n)
     for (int i = 0; i < s->count; i++) {
         const struct hammock_step *t = &s->step[i];
         if (i >= s->commit)
-            recipe(l, roll_recipe(t));
+            lower_recipe(l, roll_recipe(t));
         else if (t->kind == HAMMOCK_STORE)
-            recipe(l, (struct recipe){.pc = l->ir->insns[n->insn].pc.v, .first = R_NONE, .second = R_NONE, .from = PC_AGAIN});
+            lower_recipe(l, (struct recipe){.pc = l->ir->insns[n->insn].pc.v, .first = R_NONE, .second = R_NONE, .from = PC_AGAIN});
         if (t->kind == HAMMOCK_STORE)
             asm_store_sum(&l->a, t->sum, t->reg, t->bytes);
         else if (t->kind == HAMMOCK_CMOV)
@@ -348,17 +176,10 @@ static void lower_borrow(struct lowering *l, const struct node *n)
     for (unsigned r = 0; r < 16; r++) {
         if (!(l->ir->borrowed & 1u << r))
             continue;
-        spill(l, r, SLOT_SAVED(r));
+        lower_spill(l, r, SLOT_SAVED(r));
         l->saved |= (uint16_t)(1u << r);
-        recipe_at(l, l->ir->insns[n->insn].pc.v, R_NONE, R_NONE);
+        lower_recipe_at(l, l->ir->insns[n->insn].pc.v, R_NONE, R_NONE);
     }
-}
-
-static void restore_borrowed(struct lowering *l)
-{
-    for (unsigned r = 0; r < 16; r++)
-        if (l->saved & 1u << r)
-            unspill(l, r, SLOT_SAVED(r));
 }
 
 static void lower_loop(struct lowering *l)
@@ -391,14 +212,14 @@ static rc_t lower_check(struct lowering *l, const struct node *n)
         return RC_UNSUPPORTED;
     if (range_const) {
         asm_sub_const(&l->a, c->scratch, asm_here(&l->a).v);
-        TRY(constant(l, (uint64_t)c->low));
+        TRY(lower_constant(l, (uint64_t)c->low));
     } else {
         asm_sub_reg(&l->a, c->scratch, c->near);
     }
     asm_cmp_imm32(&l->a, c->scratch, (int32_t)span);
     asm_jcc(&l->a, 2, asm_here(&l->a).v);
     l->out->insns_out += 4;
-    return add_exit(l, n->target);
+    return lower_add_exit(l, n->target);
 }
 
 /* What the program is about to execute where the node begins. */
@@ -479,21 +300,14 @@ static void lower_lookup_entry(struct lowering *l, const struct code_region *r)
     while (pad--)
         asm_bytes(&l->a, "", 1); /* never reached */
     l->out->lookup_entry = (uint32_t)l->a.len;
-    recipe_looked_up(l);
+    lower_recipe_looked_up(l);
     emit_lookup_entry(&l->a, l->ir->tag, r);
     l->out->entry = (uint32_t)l->a.len;
     if (l->a.overflow)
         return;
     l->a.len -= ASM_SLOT_BYTES; /* rdx has been reloaded */
-    recipe_at(l, l->ir->tag.v, R_RCX, R_NONE);
+    lower_recipe_at(l, l->ir->tag.v, R_RCX, R_NONE);
     l->a.len += ASM_SLOT_BYTES;
-}
-
-static void patch_rel32(struct lowering *l, uint32_t at, uint32_t to)
-{
-    int32_t d = (int32_t)(to - (at + 4));
-    struct asm_buf p = asm_on(l->a.bytes + at, 4, cache_pc(0));
-    asm_bytes(&p, &d, 4);
 }
 
 static void place_stubs(struct lowering *l, const struct code_region *r, uint32_t first_exit)
@@ -504,31 +318,16 @@ static void place_stubs(struct lowering *l, const struct code_region *r, uint32_
         uint8_t stub[STUB_BYTES_EACH];
         l->saved = e->saved;
         e->restore = (uint32_t)l->a.len;
-        recipe_at(l, e->target, R_NONE, R_NONE);
-        restore_borrowed(l);
+        lower_recipe_at(l, e->target, R_NONE, R_NONE);
+        lower_restore_borrowed(l);
         e->stub = (uint32_t)l->a.len;
         lower_stub(stub, asm_here(&l->a), r, first_exit + (uint32_t)i, app_pc(e->target));
         asm_bytes(&l->a, stub, sizeof stub);
         uint64_t branch = l->a.origin + e->branch;
         bool straight = r->native_exits && !e->saved && code_reaches(branch, e->target); /* no stub on the way */
-        patch_rel32(l, e->branch, straight ? (uint32_t)(e->target - l->a.origin) : e->restore);
+        lower_patch_rel32(l, e->branch, straight ? (uint32_t)(e->target - l->a.origin) : e->restore);
     }
     l->out->insns_out = insns;
-}
-
-static rc_t place_misses(struct lowering *l)
-{
-    uint32_t insns = l->out->insns_out;
-    for (int i = 0; i < l->miss_count && !l->a.overflow; i++) {
-        patch_rel32(l, l->misses[i].rel32, (uint32_t)l->a.len);
-        l->saved = l->misses[i].saved;
-        recipe_at(l, l->ir->insns[l->misses[i].guard->insn].pc.v, l->misses[i].rcx_spilled ? R_RCX : R_NONE, R_NONE);
-        restore_borrowed(l);
-        l->saved = 0;
-        TRY(lower_lookup(l, l->misses[i].guard, l->misses[i].rcx_spilled));
-    }
-    l->out->insns_out = insns; /* of the path only */
-    return RC_OK;
 }
 
 static void place_constants(struct lowering *l)
@@ -538,7 +337,7 @@ static void place_constants(struct lowering *l)
     for (int i = 0; i < l->constant_count && !l->a.overflow; i++) {
         uint32_t at = (uint32_t)l->a.len;
         asm_u64(&l->a, l->constants[i].value);
-        patch_rel32(l, l->constants[i].rel32, at);
+        lower_patch_rel32(l, l->constants[i].rel32, at);
     }
 }
 
@@ -566,19 +365,19 @@ rc_t lower(const struct ir *ir, struct cache_pc at, const struct code_region *r,
     out->exit_count = out->map_count = out->recipe_count = 0;
     out->insns_out = 0;
     lower_lookup_entry(l, r);
-    recipe_at(l, ir->tag.v, R_NONE, R_NONE);
+    lower_recipe_at(l, ir->tag.v, R_NONE, R_NONE);
     lower_plant(&l->a, planted);
     out->insns_out += planted;
     for (int i = 0; i < ir->count; i++) {
         if (ir->nodes[i].removed)
             continue;
         out->map[out->map_count++] = (struct lowered_node){(uint32_t)l->a.len, i};
-        recipe_at(l, node_pc(ir, &ir->nodes[i]), R_NONE, R_NONE);
+        lower_recipe_at(l, node_pc(ir, &ir->nodes[i]), R_NONE, R_NONE);
         TRY(lower_node(l, &ir->nodes[i]));
     }
     out->loop = ir->borrowed ? out->loop : out->entry;
     out->body_end = (uint32_t)l->a.len;
-    TRY(place_misses(l));
+    TRY(lower_place_misses(l));
     place_stubs(l, r, first_exit);
     place_constants(l);
     asm_align(&l->a, 16);

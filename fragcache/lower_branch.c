@@ -1,0 +1,182 @@
+#include "fragcache/lower_parts.h"
+
+#include "runtime/base/context.h"
+
+/* What a branch does besides going somewhere. */
+static rc_t lower_effect(struct lowering *l, const struct insn *in)
+{
+    if (in->kind == IK_RET) {
+        asm_lea(&l->a, R_RSP, R_RSP, 8 + in->imm);
+        l->out->insns_out++;
+    }
+    return in->kind == IK_CALL_IND ? lower_push_const(l, in->pc.v + in->len) : RC_OK;
+}
+
+/* Registers that may be overwritten before the branch is done: what it reads itself must stay for another try, and
+ * borrowed ones hold slots. */
+static unsigned free_registers(const struct lowering *l, const struct node *n)
+{
+    return n->gpr_dead & ~(l->ir->insns[n->insn].gpr_read | 1u << R_RSP | l->saved);
+}
+
+/* Always looked up. rcx_spilled: it already is, and holds something else. */
+rc_t lower_lookup(struct lowering *l, const struct node *n, bool rcx_spilled)
+{
+    const struct insn *in = &l->ir->insns[n->insn];
+    unsigned dead = free_registers(l, n);
+    lower_recipe_at(l, in->pc.v, rcx_spilled ? R_RCX : R_NONE, R_NONE);
+    if (rcx_spilled && in->gpr_read & 1u << R_RCX)
+        lower_unspill(l, R_RCX, SLOT(spill0));
+    if (!rcx_spilled && !(dead & 1u << R_RCX))
+        lower_spill(l, R_RCX, SLOT(spill0));
+    if (!(dead & 1u << R_RDX)) {
+        lower_spill(l, R_RDX, SLOT(spill1));
+        lower_recipe_at(l, in->pc.v, rcx_spilled ? R_RCX : R_NONE, R_RDX); /* a far operand's address comes into rdx */
+    }
+    if (in->kind == IK_RET)
+        asm_load(&l->a, R_RDX, R_RSP, 0);
+    else if (!asm_load_branch_operand(&l->a, R_RDX, in))
+        return RC_UNSUPPORTED;
+    lower_recipe_at(l, in->pc.v, rcx_spilled ? R_RCX : R_NONE, R_RDX);
+    TRY(lower_effect(l, in));
+    lower_recipe_looked_up(l);
+    asm_movzx16(&l->a, R_RCX, R_RDX);
+    asm_jmp_table_rcx(&l->a, l->lookup_table);
+    l->out->insns_out += 3;
+    return RC_OK;
+}
+
+static rc_t add_miss(struct lowering *l, const struct node *n, bool rcx_spilled)
+{
+    if (l->miss_count == MAX_MISSES)
+        return RC_TOO_LONG;
+    l->misses[l->miss_count].rel32 = (uint32_t)l->a.len - 4;
+    l->misses[l->miss_count].rcx_spilled = rcx_spilled;
+    l->misses[l->miss_count].saved = l->saved;
+    l->misses[l->miss_count++].guard = n;
+    return RC_OK;
+}
+
+/* The one of a set that a program is least likely to wait for. */
+static unsigned choose_register(unsigned mask)
+{
+    unsigned passed_on = mask & (1u << 10 | 1u << 11); /* r10, r11: neither arguments nor kept (System V ABI, 3.2.1) */
+    mask = passed_on ? passed_on : mask;
+    return mask ? (unsigned)__builtin_ctz(mask) : R_NONE;
+}
+
+/* cmp operand, target. False: not possible, and nothing is emitted. */
+static bool lower_compare(struct lowering *l, const struct node *n)
+{
+    const struct insn *in = &l->ir->insns[n->insn];
+    unsigned reg = asm_branch_register(in);
+    if ((int64_t)n->target == (int32_t)n->target)
+        return asm_cmp_branch_operand_imm(&l->a, in, (int32_t)n->target);
+    if (reg != R_NONE) {
+        asm_cmp_const(&l->a, reg, asm_here(&l->a).v);
+        return lower_constant(l, n->target) == RC_OK;
+    }
+    const struct asm_buf before = l->a;
+    int recipes = l->out->recipe_count;
+    unsigned scratch = choose_register(free_registers(l, n));
+    bool spilled = scratch == R_NONE;
+    if (spilled) {
+        scratch = choose_register(~(in->gpr_read | 1u << R_RSP) & 0xffff);
+        lower_spill(l, scratch, SLOT(spill0));
+        lower_recipe_at(l, in->pc.v, scratch, R_NONE);
+    }
+    asm_mov_imm64(&l->a, scratch, n->target);
+    l->out->insns_out++;
+    if (!asm_cmp_branch_operand(&l->a, scratch, in)) {
+        l->a = before;
+        l->out->recipe_count = recipes;
+        return false;
+    }
+    if (spilled) {
+        lower_unspill(l, scratch, SLOT(spill0));
+        lower_recipe_at(l, in->pc.v, R_NONE, R_NONE);
+    }
+    return true;
+}
+
+/* rcx = operand - target, flags untouched; rcx is spilled unless it is free. */
+static rc_t lower_subtract(struct lowering *l, const struct node *n, bool spilled)
+{
+    const struct insn *in = &l->ir->insns[n->insn];
+    unsigned reg = asm_branch_register(in), free = free_registers(l, n) & ~(1u << R_RCX);
+    int64_t minus = (int64_t)(0 - n->target);
+    bool small = minus == (int32_t)minus;
+    unsigned saved = spilled ? R_RCX : R_NONE;
+    if (spilled)
+        lower_spill(l, R_RCX, SLOT(spill0));
+    lower_recipe_at(l, in->pc.v, saved, R_NONE);
+    l->out->insns_out++;
+    if (reg != R_NONE && reg != R_RCX && !small) {
+        asm_mov_imm64(&l->a, R_RCX, (uint64_t)minus);
+        asm_lea_sum(&l->a, R_RCX, reg, R_RCX);
+        l->out->insns_out++;
+        return RC_OK;
+    }
+    if (reg == R_NONE) {
+        l->out->insns_out++;
+        if (in->kind == IK_RET)
+            asm_load(&l->a, R_RCX, R_RSP, 0);
+        else if (!asm_load_branch_operand(&l->a, R_RCX, in))
+            return RC_UNSUPPORTED;
+        reg = R_RCX;
+    }
+    if (small) {
+        asm_lea(&l->a, R_RCX, reg, (int32_t)minus);
+        return RC_OK;
+    }
+    unsigned second = free ? choose_register(free) : R_RDX;
+    if (!free) {
+        lower_spill(l, R_RDX, SLOT(spill1));
+        lower_recipe_at(l, in->pc.v, saved, R_RDX);
+    }
+    asm_mov_imm64(&l->a, second, (uint64_t)minus);
+    asm_lea_sum(&l->a, R_RCX, R_RCX, second);
+    l->out->insns_out++;
+    if (!free) {
+        lower_unspill(l, R_RDX, SLOT(spill1));
+        lower_recipe_at(l, in->pc.v, saved, R_NONE);
+    }
+    return RC_OK;
+}
+
+rc_t lower_guard(struct lowering *l, const struct node *n)
+{
+    const struct insn *in = &l->ir->insns[n->insn];
+    bool flags_dead = (n->flags_dead & FL_STATUS) == FL_STATUS;
+    if (flags_dead && lower_compare(l, n)) {
+        asm_jcc(&l->a, 5, asm_here(&l->a).v);
+        l->out->insns_out += 2;
+        TRY(add_miss(l, n, false));
+        return lower_effect(l, in);
+    }
+    bool spilled = !(free_registers(l, n) & 1u << R_RCX);
+    TRY(lower_subtract(l, n, spilled));
+    asm_loop_op(&l->a, 3, 5); /* jrcxz */
+    asm_jmp(&l->a, asm_here(&l->a).v);
+    l->out->insns_out++;
+    TRY(add_miss(l, n, spilled));
+    if (spilled)
+        lower_unspill(l, R_RCX, SLOT(spill0));
+    lower_recipe_at(l, in->pc.v, R_NONE, R_NONE);
+    return lower_effect(l, in);
+}
+
+rc_t lower_place_misses(struct lowering *l)
+{
+    uint32_t insns = l->out->insns_out;
+    for (int i = 0; i < l->miss_count && !l->a.overflow; i++) {
+        lower_patch_rel32(l, l->misses[i].rel32, (uint32_t)l->a.len);
+        l->saved = l->misses[i].saved;
+        lower_recipe_at(l, l->ir->insns[l->misses[i].guard->insn].pc.v, l->misses[i].rcx_spilled ? R_RCX : R_NONE, R_NONE);
+        lower_restore_borrowed(l);
+        l->saved = 0;
+        TRY(lower_lookup(l, l->misses[i].guard, l->misses[i].rcx_spilled));
+    }
+    l->out->insns_out = insns; /* of the path only */
+    return RC_OK;
+}
