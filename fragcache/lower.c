@@ -242,7 +242,7 @@ static rc_t lower_node(struct lowering *l, const struct node *n)
         return RC_OK;
     case N_GUARD: return lower_guard(l, n);
     case N_HAMMOCK: return lower_hammock(l, n);
-    case N_LOOKUP: return lower_lookup(l, n, false);
+    case N_LOOKUP: return lower_lookup(l, n);
     case N_BACK:
     case N_BACK_IF: return lower_back(l, n);
     case N_CHECK: return lower_check(l, n);
@@ -377,7 +377,7 @@ rc_t lower(const struct ir *ir, struct cache_pc at, const struct code_region *r,
     }
     out->loop = ir->borrowed ? out->loop : out->entry;
     out->body_end = (uint32_t)l->a.len;
-    TRY(lower_place_misses(l));
+    TRY(lower_place_misses(l, r->native_exits));
     place_stubs(l, r, first_exit);
     place_constants(l);
     asm_align(&l->a, 16);

@@ -19,8 +19,8 @@ static unsigned free_registers(const struct lowering *l, const struct node *n)
     return n->gpr_dead & ~(l->ir->insns[n->insn].gpr_read | 1u << R_RSP | l->saved);
 }
 
-/* Always looked up. rcx_spilled: it already is, and holds something else. */
-rc_t lower_lookup(struct lowering *l, const struct node *n, bool rcx_spilled)
+/* rcx_spilled: it already is, and holds something else. */
+static rc_t look_up(struct lowering *l, const struct node *n, bool rcx_spilled)
 {
     const struct insn *in = &l->ir->insns[n->insn];
     unsigned dead = free_registers(l, n);
@@ -46,11 +46,12 @@ rc_t lower_lookup(struct lowering *l, const struct node *n, bool rcx_spilled)
     return RC_OK;
 }
 
-static rc_t add_miss(struct lowering *l, const struct node *n, bool rcx_spilled)
+static rc_t add_miss(struct lowering *l, const struct node *n, bool subtracted, bool rcx_spilled)
 {
     if (l->miss_count == MAX_MISSES)
         return RC_TOO_LONG;
     l->misses[l->miss_count].rel32 = (uint32_t)l->a.len - 4;
+    l->misses[l->miss_count].subtracted = subtracted;
     l->misses[l->miss_count].rcx_spilled = rcx_spilled;
     l->misses[l->miss_count].saved = l->saved;
     l->misses[l->miss_count++].guard = n;
@@ -151,7 +152,7 @@ rc_t lower_guard(struct lowering *l, const struct node *n)
     if (flags_dead && lower_compare(l, n)) {
         asm_jcc(&l->a, 5, asm_here(&l->a).v);
         l->out->insns_out += 2;
-        TRY(add_miss(l, n, false));
+        TRY(add_miss(l, n, false, false));
         return lower_effect(l, in);
     }
     bool spilled = !(free_registers(l, n) & 1u << R_RCX);
@@ -159,23 +160,112 @@ rc_t lower_guard(struct lowering *l, const struct node *n)
     asm_loop_op(&l->a, 3, 5); /* jrcxz */
     asm_jmp(&l->a, asm_here(&l->a).v);
     l->out->insns_out++;
-    TRY(add_miss(l, n, spilled));
+    TRY(add_miss(l, n, true, spilled));
     if (spilled)
         lower_unspill(l, R_RCX, SLOT(spill0));
     lower_recipe_at(l, in->pc.v, R_NONE, R_NONE);
     return lower_effect(l, in);
 }
 
-rc_t lower_place_misses(struct lowering *l)
+/* It goes to `to`, and does so by a jump that is an exit. */
+static rc_t chain_hit(struct lowering *l, const struct node *n, uint64_t to, bool rcx_spilled)
+{
+    const struct insn *in = &l->ir->insns[n->insn];
+    if (rcx_spilled)
+        lower_unspill(l, R_RCX, SLOT(spill0));
+    lower_recipe_at(l, in->pc.v, R_NONE, R_NONE);
+    TRY(lower_effect(l, in));
+    lower_recipe_at(l, to, R_NONE, R_NONE);
+    asm_jmp(&l->a, asm_here(&l->a).v);
+    return lower_add_exit(l, to);
+}
+
+/* Over what chain_hit emits when the operand is not `to`; the rel32 just emitted is patched for that. *minus: what rcx has
+ * been subtracted. False: the two cannot be compared so, and nothing is emitted. */
+static bool chain_compare(struct lowering *l, const struct node *n, uint64_t to, bool subtracted, uint64_t *minus)
+{
+    struct node other = *n;
+    other.target = to;
+    int64_t step = (int64_t)(*minus - to);
+    if (!subtracted) {
+        if (!lower_compare(l, &other))
+            return false;
+        asm_jcc(&l->a, 5, asm_here(&l->a).v);
+        return true;
+    }
+    if (step != (int32_t)step)
+        return false;
+    if (step)
+        asm_lea(&l->a, R_RCX, R_RCX, (int32_t)step);
+    *minus = to;
+    asm_loop_op(&l->a, 3, 5); /* jrcxz */
+    asm_jmp(&l->a, asm_here(&l->a).v);
+    return true;
+}
+
+/* The branch's other targets. subtracted: rcx holds operand - minus; rcx_spilled: it is spilled. */
+static rc_t lower_chain(struct lowering *l, const struct node *n, bool subtracted, bool rcx_spilled, uint64_t minus)
+{
+    const struct ir_chain *c = n->chain ? &l->ir->chains[n->chain - 1] : NULL;
+    uint64_t pc = l->ir->insns[n->insn].pc.v;
+    for (int i = 0; c && i < c->count; i++) {
+        if (!chain_compare(l, n, c->target[i], subtracted, &minus))
+            continue;
+        uint32_t over = (uint32_t)l->a.len - 4;
+        TRY(chain_hit(l, n, c->target[i], rcx_spilled));
+        lower_patch_rel32(l, over, (uint32_t)l->a.len);
+        lower_recipe_at(l, pc, rcx_spilled ? R_RCX : R_NONE, R_NONE);
+    }
+    return RC_OK;
+}
+
+rc_t lower_lookup(struct lowering *l, const struct node *n)
+{
+    bool subtract = n->chain && (n->flags_dead & FL_STATUS) != FL_STATUS;
+    bool spilled = subtract && !(free_registers(l, n) & 1u << R_RCX);
+    uint64_t first = n->chain ? l->ir->chains[n->chain - 1].target[0] : 0;
+    if (subtract) {
+        struct node guard = *n;
+        guard.target = first;
+        TRY(lower_subtract(l, &guard, spilled));
+    }
+    TRY(lower_chain(l, n, subtract, spilled, first));
+    return look_up(l, n, spilled);
+}
+
+/* What goes elsewhere is left to the program's own branch, whose targets the CPU knows, and whose return it will predict; not
+ * where that would lead back here. A return whose call was inlined is not in step with those predictions any more. */
+static bool goes_natively(const struct lowering *l, const struct insn *in)
+{
+    return in->kind != IK_RET && !app_pc_eq(in->pc, l->ir->tag);
+}
+
+static rc_t place_miss(struct lowering *l, const struct node *n, bool rcx_spilled, bool native)
+{
+    const struct insn *in = &l->ir->insns[n->insn];
+    if (native && goes_natively(l, in)) {
+        if (rcx_spilled)
+            lower_unspill(l, R_RCX, SLOT(spill0));
+        lower_recipe_at(l, in->pc.v, R_NONE, R_NONE);
+        asm_jmp(&l->a, asm_here(&l->a).v);
+        return lower_add_exit(l, in->pc.v);
+    }
+    lower_restore_borrowed(l);
+    l->saved = 0;
+    return look_up(l, n, rcx_spilled);
+}
+
+rc_t lower_place_misses(struct lowering *l, bool native)
 {
     uint32_t insns = l->out->insns_out;
     for (int i = 0; i < l->miss_count && !l->a.overflow; i++) {
+        const struct node *n = l->misses[i].guard;
+        bool spilled = l->misses[i].rcx_spilled;
         lower_patch_rel32(l, l->misses[i].rel32, (uint32_t)l->a.len);
         l->saved = l->misses[i].saved;
-        lower_recipe_at(l, l->ir->insns[l->misses[i].guard->insn].pc.v, l->misses[i].rcx_spilled ? R_RCX : R_NONE, R_NONE);
-        lower_restore_borrowed(l);
-        l->saved = 0;
-        TRY(lower_lookup(l, l->misses[i].guard, l->misses[i].rcx_spilled));
+        lower_recipe_at(l, l->ir->insns[n->insn].pc.v, spilled ? R_RCX : R_NONE, R_NONE);
+        TRY(lower_chain(l, n, l->misses[i].subtracted, spilled, n->target));
+        TRY(place_miss(l, n, spilled, native));
     }
     l->out->insns_out = insns; /* of the path only */
     return RC_OK;

@@ -23,7 +23,7 @@ struct lowering {
     struct {
         uint32_t rel32;
         const struct node *guard;
-        bool rcx_spilled;
+        bool subtracted, rcx_spilled; /* rcx holds operand - target, and its own value is in slots.spill0 */
         uint16_t saved;
     } misses[MAX_MISSES];
 };
@@ -44,8 +44,8 @@ void lower_restore_borrowed(struct lowering *l);
 
 /* lower_branch.c. RC_TOO_LONG, RC_UNSUPPORTED. */
 rc_t lower_guard(struct lowering *l, const struct node *n);
-/* Always looked up. rcx_spilled: it already is, and holds something else. */
-rc_t lower_lookup(struct lowering *l, const struct node *n, bool rcx_spilled);
-rc_t lower_place_misses(struct lowering *l);
+rc_t lower_lookup(struct lowering *l, const struct node *n);
+/* `native`: exits go on in the program's own code. */
+rc_t lower_place_misses(struct lowering *l, bool native);
 
 #endif

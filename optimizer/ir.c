@@ -34,7 +34,7 @@ rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, in
     ir->end = t->end;
     ir->insns = insns;
     ir->insn_count = n;
-    ir->count = ir->made_count = ir->hammock_count = ir->slot_count = ir->check_count = 0;
+    ir->count = ir->made_count = ir->hammock_count = ir->slot_count = ir->check_count = ir->chain_count = 0;
     ir->borrowed = 0;
     for (int i = 0; i < PASS_COUNT; i++)
         ir->changes[i] = 0;
@@ -226,6 +226,21 @@ static rc_t verify_hammock(const struct ir *ir, int at)
     return go == leave && go == has ? RC_OK : RC_VERIFY;
 }
 
+/* IR-8 */
+static rc_t verify_chain(const struct ir *ir, const struct node *n)
+{
+    if (n->chain > ir->chain_count || (n->op != N_GUARD && n->op != N_LOOKUP))
+        return RC_VERIFY;
+    const struct ir_chain *c = &ir->chains[n->chain - 1];
+    bool good = c->count > 0 && c->count <= CHAIN_TARGETS;
+    for (int i = 0; good && i < c->count; i++) {
+        good &= c->target[i] && (n->op != N_GUARD || c->target[i] != n->target);
+        for (int k = 0; k < i; k++)
+            good &= c->target[k] != c->target[i];
+    }
+    return good ? RC_OK : RC_VERIFY;
+}
+
 static rc_t verify_node(const struct ir *ir, const struct node *n, bool laid_out, bool last)
 {
     if (node_ends_trace(n) != last)
@@ -242,6 +257,8 @@ static rc_t verify_node(const struct ir *ir, const struct node *n, bool laid_out
         if (kind != IK_RET && kind != IK_JMP_IND && kind != IK_CALL_IND)
             return RC_VERIFY;
     }
+    if (n->chain)
+        TRY(verify_chain(ir, n));
     if (n->op == N_INSN && !node_is_original(ir, n) && n->part == PART_WHOLE)
         return verify_made(n, &ir->insns[n->insn]);
     return RC_OK;

@@ -25,6 +25,7 @@
  *         program there reads or writes them, rsp is not one, and nothing outside mentions them. From N_LOOP on, each
  *         slot's register holds what its memory does: a store to a slot follows a PART_UPDATE of its register, or is a
  *         PART_STORE of it; what may store there otherwise follows an N_CHECK.
+ *   IR-8  a chain belongs to a guard or a lookup, and its targets are neither 0, nor the guard's, nor twice the same.
  *
  * Pure: no process state, no system calls. Memory is the caller's. */
 #ifndef REHEAT_IR_H
@@ -34,6 +35,7 @@
 #include "tracer/asm.h"
 #include "tracer/decode.h"
 #include "tracer/record.h"
+#include "tracer/targets.h"
 
 enum pass_id {
 #define PASS(name, text) PASS_##name,
@@ -119,11 +121,20 @@ struct hammock {
     struct hammock_step step[HAMMOCK_STEPS];
 };
 
+/* Where an indirect branch may go besides, the most frequent first: compared with before it is looked up. */
+#define CHAIN_TARGETS 3
+#define IR_CHAINS 32
+struct ir_chain {
+    int count;
+    uint64_t target[CHAIN_TARGETS];
+};
+
 struct node {
     uint8_t op; /* enum node_op */
     uint8_t part; /* enum node_part */
     uint8_t cc;
     uint8_t hammock; /* N_HAMMOCK: index */
+    uint8_t chain; /* N_GUARD, N_LOOKUP: index + 1; 0: none */
     bool removed, exit_taken, taken; /* taken: as recorded */
     bool appended; /* stands for no instruction: what layout and promote add */
     bool exit_known; /* liveness: at_exit is filled in */
@@ -160,6 +171,9 @@ struct ir {
     size_t (*peek)(struct app_pc pc, uint8_t *out, size_t cap);
     /* True when the bytes at `at` are readable, and will never change as long as the fragment may run. NULL: never. */
     bool (*constant_at)(uint64_t at, unsigned bytes, uint64_t *value);
+    /* Where the indirect branch that ends at `after` has been seen to go; NULL: not known. NULL: nothing is. */
+    const struct branch_targets *(*targets_of)(struct app_pc after);
+    bool native; /* what it leaves to is the program's own code, with the CPU's own predictions of returns */
     /* What the caller takes to be dead wherever a call through a pointer or a PLT's jump may lead, by its ABI. 0: nothing. */
     uint16_t indirect_gpr_dead, indirect_flags_dead;
 
@@ -170,13 +184,15 @@ struct ir {
     struct ir_check checks[IR_CHECKS];
     struct hammock hammocks[IR_HAMMOCKS];
     int hammock_count;
+    struct ir_chain chains[IR_CHAINS];
+    int chain_count;
     uint32_t changes[PASS_COUNT];
 };
 
 /* Fills ir->nodes from a recorded trace and its decoded instructions. RC_TOO_LONG when cap is too small. */
 rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, int n);
 
-/* Checks IR-1 to IR-7; `laid_out` after the layout pass. RC_VERIFY. */
+/* Checks IR-1 to IR-8; `laid_out` after the layout pass. RC_VERIFY. */
 rc_t ir_verify(const struct ir *ir, bool laid_out);
 
 /* Appends a node (ends of traces). RC_TOO_LONG. */

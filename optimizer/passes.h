@@ -1,6 +1,6 @@
 /* The pass pipeline.
  *
- *   ir_build -> calls -> layout -> convert -> unroll -> constants -> branches -> loads -> flags -> select -> idle -> promote
+ *   ir_build -> calls -> layout -> convert -> unroll -> constants -> chain -> branches -> loads -> flags -> select -> idle -> promote
  *     -> liveness -> lowering
  *
  * Each pass is one file and one function from IR to IR; optimize() runs them in the order of passes.def with the
@@ -32,6 +32,9 @@ rc_t pass_unroll(struct ir *ir);
 /* A register loaded with what is known to be a constant becomes a mov of it; an indirect branch whose target is known
  * loses its guard. */
 rc_t pass_constants(struct ir *ir);
+
+/* Gives indirect branches chains of what else they go to often (ir->targets_of). */
+rc_t pass_chain(struct ir *ir);
 
 /* Removes exits that cannot be taken because of a constant or of a condition met earlier on the path. */
 rc_t pass_branches(struct ir *ir);

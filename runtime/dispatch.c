@@ -13,6 +13,7 @@
 #include "runtime/thread.h"
 #include "runtime/traces.h"
 #include "runtime/verify.h"
+#include "tracer/targets.h"
 
 #define BLOCK_AREA_BYTES (32u << 20)
 #define THRASH_RUNS 200000u /* block runs between two flushes of a cache that is far too small */
@@ -295,6 +296,8 @@ static struct outcome run_block(struct thread *t, struct block *b)
     bool call = b->kind == IK_CALL || b->kind == IK_CALL_IND;
     if (call || b->kind == IK_RET || b->kind == IK_JMP_IND)
         note_target(b, o.next.v);
+    if (b->kind == IK_RET || b->kind == IK_JMP_IND || b->kind == IK_CALL_IND)
+        targets_note(b->next, o.next);
     if (b->kind == IK_JMP_IND || b->kind == IK_CALL_IND)
         path_note(&t->rec.path, b->pc, o.next);
     bool back = o.taken && o.next.v <= b->pc.v && b->kind != IK_RET && !call;

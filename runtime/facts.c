@@ -53,6 +53,7 @@ void facts_give(struct ir *ir)
     ir->peek = peek;
     ir->constant_at = constant_at;
     ir->alone = alone;
+    ir->native = true;
     /* Nothing is passed in the flags or in r11 to what is called through a pointer or a PLT (psABI 3.2.3). */
     ir->indirect_flags_dead = FL_STATUS;
     ir->indirect_gpr_dead = 1u << 11;

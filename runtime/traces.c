@@ -109,6 +109,7 @@ static rc_t variant_optimize(const struct trace *t, int n, const struct kind *k,
     mem_zero(nodes, sizeof *nodes * (size_t)(n + 16));
     ir->passes = passes_of(k);
     ir->bisect = bisect_left();
+    ir->targets_of = targets_find;
     if (settings->control == CONTROL_SAMPLED)
         facts_give(ir);
     TRY(ir_build(ir, t, insns, n));

@@ -403,6 +403,11 @@ static bool borrows(struct ir *ir, int at)
     return ir->nodes[at].op == N_BORROW;
 }
 
+static bool has_chain(struct node *n)
+{
+    return n->chain && !n->removed;
+}
+
 static const struct {
     const char *name;
     bool (*apply)(struct node *n);
@@ -439,6 +444,8 @@ static const struct {
     {"misplaced-slot", NULL, misplaced_slot},
     {"forget-restore", NULL, borrows},
     {"unsaved-recipe", NULL, borrows},
+    {"wrong-chain", has_chain, NULL},
+    {"forget-chain-register", has_chain, NULL},
 };
 
 bool break_apply(struct ir *ir, const char *name, uint32_t roll)
@@ -480,6 +487,32 @@ static void forget_saved(struct lowered *out, uint32_t roll)
     }
 }
 
+/* Behind the body, where misses are: goes where another target of the chain would. */
+static void wrong_chain(struct lowered *out, uint32_t roll)
+{
+    for (uint32_t k = 0; k < (uint32_t)out->exit_count; k++) {
+        struct lowered_exit *e = &out->exits[(roll + k) % (uint32_t)out->exit_count];
+        if (e->branch >= out->body_end && !e->back) {
+            e->target += 32; /* the next pad */
+            return;
+        }
+    }
+}
+
+/* mov rcx, fs:[spill0] in front of an exit there becomes mov r9. */
+static void forget_chain_register(struct lowered *out, uint32_t roll)
+{
+    static const uint8_t reload[] = {0x64, 0x48, 0x8b, 0x0c, 0x25};
+    for (uint32_t k = 0; k < (uint32_t)out->exit_count; k++) {
+        const struct lowered_exit *e = &out->exits[(roll + k) % (uint32_t)out->exit_count];
+        uint8_t *at = out->bytes + e->branch - 1 - ASM_SLOT_BYTES;
+        if (e->branch >= out->body_end && memcmp(at, reload, sizeof reload) == 0) {
+            at[1] = 0x4c;
+            return;
+        }
+    }
+}
+
 void break_lowered(struct lowered *out, const char *name, uint32_t roll)
 {
     if (strcmp(name, "wrong-recipe") == 0 && out->recipe_count > 1) {
@@ -489,6 +522,10 @@ void break_lowered(struct lowered *out, const char *name, uint32_t roll)
         forget_restore(out, roll);
     } else if (strcmp(name, "unsaved-recipe") == 0) {
         forget_saved(out, roll);
+    } else if (strcmp(name, "wrong-chain") == 0) {
+        wrong_chain(out, roll);
+    } else if (strcmp(name, "forget-chain-register") == 0) {
+        forget_chain_register(out, roll);
     }
 }
 

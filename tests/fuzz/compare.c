@@ -28,7 +28,7 @@ static struct left run_fragments(const struct subject *sub, struct way way, stru
         return world_run(s, c->first_exit);
     }
     for (int laps = 0; l.kind == LEFT_EXIT || l.kind == LEFT_LOOKUP; laps++) {
-        c->by_abi |= l.kind == LEFT_LOOKUP && sub->abi;
+        c->by_abi |= sub->abi && (l.kind == LEFT_LOOKUP || subject_chains_to(sub, l.target));
         if (!c->first_exit)
             c->first_exit = l.target;
         if (l.target - WORLD_PADS < WORLD_PAD_COUNT * WORLD_PAD_STRIDE)

@@ -76,9 +76,9 @@ void report_case(const struct case_under_test *t)
         return;
     }
     report_trace(&b, &sub);
-    fprintf(stderr, "passes %#x, bisect %d, unroll %d, made %d, peek %d, constants %d, abi %d\n",
+    fprintf(stderr, "passes %#x, bisect %d, unroll %d, made %d, peek %d, constants %d, abi %d, chain %d, native %d\n",
             t->knobs.passes, t->knobs.bisect, t->knobs.unroll, t->knobs.made, t->knobs.peek,
-            t->knobs.constants, t->knobs.abi);
+            t->knobs.constants, t->knobs.abi, t->knobs.chain, t->knobs.native);
     fprintf(stderr, "entry: %s%s%s\n", t->way.entry == ENTER_LOOKUP ? "lookup" : "direct",
             t->way.linked ? ", linked" : "", t->way.native_laps ? ", laps natively" : "");
     print_state(&t->state);

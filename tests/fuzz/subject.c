@@ -28,6 +28,8 @@ struct knobs knobs_choose(struct rng *r)
     k.made = rng_percent(r, 95);
     k.peek = rng_percent(r, 60);
     k.constants = rng_percent(r, 60);
+    k.chain = rng_percent(r, 60);
+    k.native = rng_percent(r, 30);
     k.abi = rng_percent(r, 15);
     k.cpu = rng_percent(r, 80) ? world_cpu : 0;
     return k;
@@ -53,6 +55,35 @@ static bool constant_at(uint64_t at, unsigned n, uint64_t *value)
     return n <= 8;
 }
 
+/* Where the program may go by indirect branches: what it loads the addresses of. */
+static uint64_t aims[16];
+static unsigned aim_count;
+
+static void aims_find(const struct built *b)
+{
+    aim_count = 0;
+    for (int i = 0; i < b->insn_count && aim_count < ARRAY_LEN(aims); i++) {
+        const struct insn *in = &b->insns[i];
+        bool known = !in->rip_relative || in->mem_read || in->mem_write || in->target - WORLD_TEXT >= WORLD_CONSTS - WORLD_TEXT;
+        for (unsigned k = 0; k < aim_count; k++)
+            known |= aims[k] == in->target;
+        if (!known)
+            aims[aim_count++] = in->target;
+    }
+}
+
+/* Any of them, from another one on for each branch. */
+static const struct branch_targets *targets_of(struct app_pc after)
+{
+    static struct branch_targets t;
+    t = (struct branch_targets){.after = after.v, .runs = 100};
+    for (unsigned i = 0; i < TARGETS_KEPT && i < aim_count; i++) {
+        t.target[i] = aims[(after.v / 3 + i) % aim_count];
+        t.count[i] = 40 - 5 * i;
+    }
+    return &t;
+}
+
 static void set_knobs(const struct knobs *k, struct ir *ir)
 {
     ir->alone = k->alone;
@@ -64,6 +95,8 @@ static void set_knobs(const struct knobs *k, struct ir *ir)
     ir->made_cap = k->made ? MAX_NODES : 0;
     ir->peek = k->peek ? peek : NULL;
     ir->constant_at = k->constants ? constant_at : NULL;
+    ir->targets_of = k->chain ? targets_of : NULL;
+    ir->native = k->native;
     ir->indirect_gpr_dead = k->abi ? ABI_GPR_DEAD : 0;
     ir->indirect_flags_dead = k->abi ? FL_STATUS : 0;
 }
@@ -74,6 +107,7 @@ rc_t subject_make(const struct built *b, const struct knobs *k, struct subject *
     region.native_exits = k->native_exits;
     s->ir = (struct ir){.nodes = nodes, .cap = MAX_NODES};
     set_knobs(k, &s->ir);
+    aims_find(b);
     s->abi = k->abi;
     s->out = (struct lowered){.bytes = bytes, .exits = exits, .map = map, .recipes = recipes};
     s->at = cache_pc(r->fragments.start);
@@ -242,6 +276,15 @@ unsigned subject_dead_at_exit(const struct subject *sub, uint64_t target)
             dead |= 0xffffu & ~(unsigned)n->at_exit.gpr;
     }
     return dead;
+}
+
+bool subject_chains_to(const struct subject *sub, uint64_t target)
+{
+    for (int i = 0; i < sub->ir.chain_count; i++)
+        for (int k = 0; k < sub->ir.chains[i].count; k++)
+            if (sub->ir.chains[i].target[k] == target)
+                return true;
+    return false;
 }
 
 bool subject_shared(const struct subject *sub, uint64_t pc)

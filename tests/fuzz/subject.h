@@ -13,6 +13,7 @@ struct knobs {
     int bisect, unroll;
     bool made, peek,
         constants; /* whether passes may make instructions, look at exits' code, rely on read-only data */
+    bool chain, native; /* ir.targets_of knows where branches may go; ir.native */
     bool abi;      /* flags, r10 and r11 are dead where an indirect branch leads to */
     uint32_t cpu;  /* ir.cpu */
     uint32_t roll; /* where a wrong pass errs */
@@ -64,6 +65,8 @@ unsigned subject_dead(const struct subject *sub, uint64_t pc);
 /* Registers that the code at `target`, where the subject may leave to, writes before it reads them: until then they may
  * hold anything, and a fault shows that. */
 unsigned subject_dead_at_exit(const struct subject *sub, uint64_t target);
+/* The subject leaves to `target` behind an indirect branch that it has a chain for. */
+bool subject_chains_to(const struct subject *sub, uint64_t target);
 /* The instruction at pc stands for a copy of it, too, where the program came from the other side of a branch. */
 bool subject_shared(const struct subject *sub, uint64_t pc);
 

@@ -269,6 +269,28 @@ static void test_ir7_checks_and_order(void **state)
     assert_rc(ir_verify(&ir, true), RC_VERIFY);
 }
 
+static void test_ir8_chains_have_targets_of_their_own(void **state)
+{
+    (void)state;
+    static const struct ir_chain bad[] = {
+        {0, {0x5000}}, {CHAIN_TARGETS + 1, {0x5000, 0x6000, 0x7000}}, {2, {0x5000, 0}}, {1, {0x3000}}, {2, {0x5000, 0x5000}},
+    };
+    ir.chains[0] = (struct ir_chain){2, {0x5000, 0x6000}};
+    ir.chain_count = 1;
+    nodes[2].chain = 1;
+    assert_ok(ir_verify(&ir, true));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        ir.chains[0] = bad[i];
+        assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    }
+    ir.chains[0] = (struct ir_chain){1, {0x5000}};
+    nodes[2].chain = 2; /* there is none */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    nodes[2].chain = 0;
+    nodes[1].chain = 1; /* no indirect branch */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
 static void test_changes_are_counted_and_bisected(void **state)
 {
     (void)state;
@@ -453,6 +475,7 @@ int main(void)
         cmocka_unit_test_setup(test_ir7_parts_change_borrowed_registers_only, good),
         cmocka_unit_test_setup(test_ir7_borrowed_registers_are_nobodys, good),
         cmocka_unit_test_setup(test_ir7_checks_and_order, good),
+        cmocka_unit_test_setup(test_ir8_chains_have_targets_of_their_own, good),
         cmocka_unit_test_setup(test_changes_are_counted_and_bisected, good),
         cmocka_unit_test_setup(test_nodes_name_instructions, good),
         cmocka_unit_test_setup(test_kinds_fit, good),

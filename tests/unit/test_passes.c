@@ -36,6 +36,16 @@ static struct {
     size_t len;
 } texts[MAX_FACTS];
 static int text_count;
+static struct branch_targets branches[MAX_FACTS];
+static int branch_count;
+
+static const struct branch_targets *targets_of(struct app_pc after)
+{
+    for (int i = 0; i < branch_count; i++)
+        if (branches[i].after == after.v)
+            return &branches[i];
+    return NULL;
+}
 
 static bool constant_at(uint64_t at, unsigned bytes, uint64_t *value)
 {
@@ -114,9 +124,22 @@ static void close_block(uint64_t start, uint64_t next, uint64_t went, bool taken
     trace.step[trace.steps++] = (struct trace_step){app_pc(start), app_pc(next), app_pc(went), taken};
 }
 
+static void read_targets(char *text)
+{
+    assert_true(branch_count < MAX_FACTS);
+    struct branch_targets *b = &branches[branch_count++];
+    *b = (struct branch_targets){.after = strtoull(text, &text, 16)};
+    b->runs = (uint32_t)strtoul(text, &text, 10);
+    for (int i = 0; i < TARGETS_KEPT && *text; i++) {
+        b->target[i] = strtoull(text, &text, 16);
+        b->count[i] = (uint32_t)strtoul(text, &text, 10);
+    }
+}
+
 /* Lines that say how to optimize, and what the caller knows:
- *   passes NAME... | alone | unroll N | bisect N | const ADDRESS VALUE | text ADDRESS BYTES | show dead */
-static bool read_setting(const char *line, struct ir *ir)
+ *   passes NAME... | alone | native | unroll N | bisect N | const ADDRESS VALUE | text ADDRESS BYTES | show dead
+ *   targets AFTER RUNS [TARGET COUNT]... */
+static bool read_setting(char *line, struct ir *ir)
 {
     char word[8][16];
     unsigned long long a = 0, b = 0;
@@ -143,9 +166,14 @@ static bool read_setting(const char *line, struct ir *ir)
         text_count++;
         return true;
     }
+    if (strncmp(line, "targets", 7) == 0) {
+        read_targets(line + 7);
+        return true;
+    }
     show_dead |= strncmp(line, "show dead", 9) == 0;
     ir->alone |= strncmp(line, "alone", 5) == 0;
-    return strncmp(line, "show dead", 9) == 0 || strncmp(line, "alone", 5) == 0;
+    ir->native |= strncmp(line, "native", 6) == 0;
+    return strncmp(line, "show dead", 9) == 0 || strncmp(line, "alone", 5) == 0 || strncmp(line, "native", 6) == 0;
 }
 
 /* Fills trace, insns and settings from a case's text; returns the number of instructions. */
@@ -154,7 +182,7 @@ static int read_input(char *text, struct ir *ir)
     int n = 0;
     uint64_t block = 0;
     show_dead = false;
-    constant_count = text_count = 0;
+    constant_count = text_count = branch_count = 0;
     memset(&trace, 0, sizeof trace);
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         line[strcspn(line, ";")] = 0;
@@ -299,11 +327,19 @@ static void write_dead(char *to, size_t cap, const struct node *n)
             snprintf(to + strlen(to), cap - strlen(to), " r%u", r);
 }
 
+static void write_chain(char *to, size_t cap, const struct ir_chain *c)
+{
+    for (int i = 0; i < c->count; i++)
+        snprintf(to + strlen(to), cap - strlen(to), "%s %llx", i ? "" : " or", (unsigned long long)c->target[i]);
+}
+
 static void write_line(char *to, size_t cap, const struct ir *ir, const struct node *n)
 {
     bool is_made = n->op == N_INSN && !node_is_original(ir, n) && !n->removed;
     snprintf(to, cap, "%s", n->removed ? "- " : n->part == PART_UPDATE ? "+ " : is_made ? "~ " : "");
     write_node(to + strlen(to), cap - strlen(to), ir, n);
+    if (n->chain)
+        write_chain(to, cap, &ir->chains[n->chain - 1]);
     if (is_made) {
         strcat(to, ":");
         write_bytes(to, cap, n->in);
@@ -335,6 +371,7 @@ static void test_case(void **state)
     ir.made = made;
     ir.made_cap = (int)ARRAY_LEN(made);
     ir.peek = text_count ? peek : NULL;
+    ir.targets_of = branch_count ? targets_of : NULL;
     memset(nodes, 0, sizeof nodes);
     shown = &ir;
     rc_t rc = ir_build(&ir, &trace, insns, n);
@@ -354,7 +391,7 @@ static void test_case(void **state)
 int main(void)
 {
     static struct CMUnitTest tests[MAX_CASES];
-    static const char *const files[] = {"layout", "calls", "convert", "unroll", "constants", "branches",
+    static const char *const files[] = {"layout", "calls", "convert", "unroll", "constants", "chain", "branches",
                                         "loads",  "flags", "select",  "idle",   "promote", "liveness",  "pipeline"};
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         load(files[i]);
