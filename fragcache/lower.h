@@ -5,7 +5,8 @@
  *   entry:         the path; each direct exit is a jcc or jmp rel32 to its stub, or to what it is linked to
  *   with slots (optimizer/pass_promote.c), after the first iteration: mov fs:[saved], R for each borrowed register;
  *                  checks: lea T, [a]; sub T, b; cmp T, range; jb stub; then mov R, [slot], and the loop
- *   misses:        for each guard, the lookup of where the branch goes instead
+ *   misses:        for each guard, its chain: cmp operand, other; jne next; jmp stub; next:
+ *                  then the lookup of where the branch goes instead, or with native exits: jmp stub of the branch itself
  *   stubs:         mov dword fs:[exit_id], id; jmp leave            (one per direct exit)
  *                  with native exits: jmp target, or jmp [rip+0]; target
  *                  before it, where registers are borrowed: mov R, fs:[saved] for each

@@ -194,9 +194,24 @@ static void enter_fragment(greg_t *g, const struct fragment *f)
     g[REG_RIP] = (greg_t)f->lookup_entry.v;
 }
 
+/* The program's instruction at `before` ran, and led to pc. */
+static void note_branch(uint64_t before, uint64_t pc)
+{
+    const uint8_t *text = (const uint8_t *)(uintptr_t)before;
+    uint8_t opcode = !before ? 0 : text[(text[0] & 0xf0) == 0x40];
+    if (opcode != 0xff && opcode != 0xc2 && opcode != 0xc3) /* decoding each takes its time */
+        return;
+    struct insn in = unit_decode_bytes(text, INSN_MAX_BYTES, before);
+    bool indirect = in.kind == IK_JMP_IND || in.kind == IK_CALL_IND || in.kind == IK_RET;
+    for (int i = 0; indirect && i < 8; i++) /* often enough to be believed */
+        targets_note(app_pc(before + in.len), app_pc(pc));
+}
+
 static void on_program(greg_t *g)
 {
     uint64_t pc = (uint64_t)g[REG_RIP];
+    note_branch(stepper.before, pc);
+    stepper.before = pc;
     int n = stepper.path_count;
     if (stepper.visit == STEP_RECORD && (n || pc == stepper.head) && n < STEP_MAX_PATH) {
         bool closed = n && pc == stepper.head && stepper.path[n - 1].v != pc;
@@ -278,8 +293,10 @@ static void on_trap(int sig, siginfo_t *info, void *context)
         enter_block(g);
     else if (in_text((uint64_t)g[REG_RIP]))
         on_program(g);
-    if (stepper.visit != STEP_ENTER && !in_text((uint64_t)g[REG_RIP]))
+    if (stepper.visit != STEP_ENTER && !in_text((uint64_t)g[REG_RIP])) {
+        stepper.before = 0;
         check_state(state_of(g));
+    }
     g[REG_EFL] |= FLAG_TF;
 }
 
@@ -289,6 +306,7 @@ void step_run(enum step_visit visit, bool enter, uint64_t head)
     stepper.enter = enter;
     stepper.head = head;
     stepper.path_count = 0;
+    stepper.before = 0;
     started = false;
     stepper.steps = 0;
     stepper.failed = NULL;
@@ -357,12 +375,14 @@ struct fragment *step_emit(uint64_t head, const struct step_kind *k)
         ir.alone = true;
         ir.peek = peek;
     } else {
-        ir.passes = PASS_BIT(PASS_calls);
+        ir.passes = PASS_BIT(PASS_calls) | (k->chained ? PASS_BIT(PASS_chain) : 0);
     }
+    ir.targets_of = k->chained ? targets_find : NULL;
     memset(nodes, 0, sizeof nodes);
     assert_ok(ir_build(&ir, &trace, insns, n));
     assert_ok(optimize(&ir));
     assert_true(!k->promoted || ir.slot_count > 0);
+    assert_true(!k->chained || ir.chain_count > 0);
     for (int i = 0; i < ir.count && !k->computed; i++)
         if (nodes[i].op == N_GUARD || nodes[i].op == N_LOOKUP) {
             nodes[i].flags_dead = k->flags_dead;
@@ -382,6 +402,7 @@ void step_load(uint64_t at, const uint8_t *start, const uint8_t *end)
     ready = true;
     fc_flush();
     block_flush();
+    targets_forget();
     stepper.text = machine_load(at, start, end);
     if (far_data)
         munmap(far_data, sizeof *far_data);

@@ -25,6 +25,7 @@ struct stepper {
     bool looked_up; /* by their lookup entry */
     bool blocks; /* copies of blocks, everywhere */
     unsigned entered, in_cache, steps;
+    uint64_t before; /* the program's instruction that just ran; 0: it was ours */
     unsigned dead; /* registers that may differ */
     uint64_t enter_flags;
     uint64_t stub; /* leads to the fragment; 0: none */
@@ -37,6 +38,7 @@ struct step_kind {
     uint16_t flags_dead, gpr_dead; /* of guards and lookups */
     bool computed; /* all passes run, and what is dead is what the liveness analysis says */
     bool promoted; /* the same, and slots are promoted; as recorded, not unrolled */
+    bool chained; /* branches have chains of where they went in step_load's run; fewer passes run otherwise */
     bool cut; /* traces end at the first indirect branch that they do not return from */
 };
 

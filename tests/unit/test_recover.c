@@ -47,6 +47,11 @@ static const struct step_kind live = {0}, flags_dead = {.flags_dead = FL_STATUS}
                          all_dead = {.flags_dead = FL_STATUS, .gpr_dead = 1u << R_RCX | 1u << R_RDX | 1u << 11};
 static const struct step_kind computed = {.computed = true}, cut_computed = {.computed = true, .cut = true};
 static const struct step_kind promoted = {.computed = true, .promoted = true};
+static const struct step_kind chained = {.chained = true}, chained_dead = {.flags_dead = FL_STATUS, .chained = true},
+                              chained_r11 = {.flags_dead = FL_STATUS, .gpr_dead = 1u << 11, .chained = true},
+                              chained_rcx = {.gpr_dead = 1u << R_RCX | 1u << 11, .chained = true},
+                              chained_cut = {.cut = true, .chained = true},
+                              chained_computed = {.computed = true, .chained = true};
 static const struct step_kind cut = {.cut = true}, cut_dead = {.gpr_dead = 1u << R_RCX | 1u << R_RDX, .cut = true};
 
 /* --- programs; the loop's head is at offset 6 */
@@ -186,6 +191,23 @@ static void test_promoted(void **state)
     CHECK(slot_calls, &promoted, 6);
     CHECK(slots, &computed, 6);
     CHECK(slot_calls, &computed, 6);
+}
+
+/* Guards, and lookups, with chains: each of their targets is reached. */
+static void test_chains(void **state)
+{
+    (void)state;
+    CHECK(guards, &chained, 6);
+    CHECK(guards, &chained_dead, 6);
+    CHECK(guards, &chained_r11, 6);
+    CHECK(guards, &chained_rcx, 6);
+    CHECK(guards, &chained_cut, 6);
+    CHECK(guards, &chained_computed, 6);
+    CHECK(far_branches, &chained, 6);
+    CHECK(far_branches, &chained_dead, 6);
+    CHECK(carry, &chained, 6);
+    CHECK(carry, &chained_cut, 6);
+    CHECK(carry, &chained_computed, 6);
 }
 
 static void test_lookups(void **state)
@@ -397,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_optimized),
         cmocka_unit_test(test_promoted),
         cmocka_unit_test(test_lookups),
+        cmocka_unit_test(test_chains),
         cmocka_unit_test(test_low_text),
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_random_programs),
