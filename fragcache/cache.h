@@ -56,8 +56,9 @@ struct fragment {
     int map_count;
     const struct text_run *text;
     int text_count;
+    uint32_t passes; /* bits of those that changed something; the caller's */
     /* runtime/verify.h */
-    uint32_t unverified, passes; /* entries until the next one that is verified; bits of those that changed something */
+    uint32_t unverified; /* entries until the next one that is verified */
     const uint8_t *record; /* its trace; NULL: not kept */
     uint32_t record_bytes;
 };

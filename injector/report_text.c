@@ -126,6 +126,35 @@ static void print_time(FILE *out, const struct proto_page *page)
     fprintf(out, "%12s    %s\n", "", phase_text(page->phase));
 }
 
+static void print_gain(FILE *out, const char *name, const struct proto_gain *g, bool tried)
+{
+    if (!g->fragments)
+        return;
+    print_label(out, "");
+    fprintf(out, "%12" PRIu64 "    %s", g->fragments, name);
+    if (tried && g->measured_ppm)
+        fprintf(out, ": %.2f %% measured against variants without it", (double)g->measured_ppm / 1e4);
+    if (tried && g->shared_ppm)
+        fprintf(out, "%s %.2f %% its share of what was measured together", g->measured_ppm ? "," : ":",
+                (double)g->shared_ppm / 1e4);
+    fputc('\n', out);
+}
+
+/* Which pass gave what. */
+static void print_gains(FILE *out, const struct proto_page *page)
+{
+    bool tried = page->trials[1] != 0, any = page->layout.fragments != 0;
+    for (unsigned i = 0; proto_pass_name(i); i++)
+        any |= page->gains[i].fragments != 0;
+    if (!any)
+        return;
+    print_label(out, "kept, by pass");
+    fprintf(out, "%12s    fragments that it changed%s\n", "", tried ? ", and its gain in CPU time" : "");
+    for (unsigned i = 0; proto_pass_name(i); i++)
+        print_gain(out, proto_pass_name(i), &page->gains[i], tried);
+    print_gain(out, "layout alone", &page->layout, tried);
+}
+
 static void print_trials(FILE *out, const struct proto_page *page)
 {
     if (page->trials[0] + page->trials[1] + page->trials[2] + page->trials[3] == 0)
@@ -267,6 +296,7 @@ void report_print_text(FILE *out, const struct proto_page *page, bool running)
     print_header(out, page, running);
     print_time(out, page);
     print_trials(out, page);
+    print_gains(out, page);
     print_traces(out, page);
     print_fragments(out, page);
     for (size_t i = 0; i < PROTO_TOP; i++) {

@@ -74,6 +74,8 @@ rc_t policy_take(struct fragment *const *variants, int n, const struct site *sit
     if (!c)
         return RC_NO_MEMORY;
     if (!po.trial)
+        gains_add_untried(&po.stats.gains, variants[0]->passes);
+    if (!po.trial)
         return site->len ? take_at_once(c) : fc_move(variants, 1, 0, false);
     if (!po.count) {
         po.found_ns = sys_clock_ns(THREAD_CPU);
@@ -134,16 +136,34 @@ static void group_retire(struct group g, rc_t why)
     }
 }
 
+/* c is about to be kept on `arm` of the trial; `all`: samples of its set. */
+static void gain_note(const struct candidate *c, int arm, const struct trial_result *r, uint64_t all)
+{
+    uint32_t passes[GAINS_ARMS] = {0};
+    int32_t gain[GAINS_ARMS];
+    for (int i = 0; i < GAINS_ARMS; i++) {
+        bool known = i && i < c->arms && r->each[i].n && r->each[i].error != INT32_MAX;
+        gain[i] = known ? r->each[i].mean : GAIN_UNKNOWN;
+        passes[i] = i && i < c->arms && c->variant[i] ? c->variant[i]->passes : 0;
+    }
+    gain[arm] = r->gain.mean;
+    gains_add(&po.stats.gains, passes, gain, arm, c->samples, all);
+}
+
 static void group_keep(struct group g, const struct trial_result *r)
 {
     struct fragment *f[TRIAL_MEMBERS];
     int n = 0;
+    uint64_t samples = 0;
+    for (int i = g.start; i < g.start + g.n; i++)
+        samples += po.list[i]->samples;
     for (int i = g.start; i < g.start + g.n; i++) {
         struct candidate *c = po.list[i];
         if (candidate_switch(c, r->arm < c->arms ? r->arm : 1) != RC_OK) {
             group_retire((struct group){i, 1}, RC_CODE_WRITE);
             continue;
         }
+        gain_note(c, c->arm, r, samples);
         candidate_keep_variant(c, c->arm);
         f[n++] = c->variant[1];
         head_note(f[n - 1], f[n - 1], RC_OK);

@@ -19,6 +19,7 @@
 #define REHEAT_POLICY_H
 
 #include "fragcache/site.h"
+#include "runtime/gains.h"
 #include "runtime/options.h"
 #include "runtime/proto.h"
 
@@ -28,6 +29,7 @@ struct policy_stats {
     int64_t gain; /* sum over what was kept of ln(native / kept), in 1/65536: of the whole thread */
     uint64_t trials[4]; /* by enum verdict */
     uint64_t slices, spent; /* CPU time in them, and what trials cost */
+    struct gains gains;
 };
 
 void policy_init(const struct options *o);

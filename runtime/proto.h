@@ -15,13 +15,13 @@
 #include <stdint.h>
 
 #define PROTO_MAGIC 0x31544145484552ULL /* "REHEAT1" */
-#define PROTO_VERSION 4
+#define PROTO_VERSION 5
 #define PROTO_DIR_FORMAT "/dev/shm/reheat-%u" /* argument: the user id */
 #define PROTO_REASONS 64
 #define PROTO_TOP 64
 #define PROTO_PATH 256
 #define PROTO_NAME 64
-#define PROTO_PASSES 8 /* at most */
+#define PROTO_PASSES 24 /* at most */
 #define PROTO_TACTICS 3 /* fragcache/site.h: long, pun, several */
 
 #define REHEAT_VERSION "0.1.0"
@@ -43,6 +43,12 @@ struct proto_fragment {
                                          and its standard error, in millionths; 0, 0: no trial */
     char module[PROTO_NAME]; /* base name of the file */
     char symbol[PROTO_NAME]; /* nearest dynamic symbol, or empty */
+};
+
+/* What trials found kept fragments to gain, as gain_ppm of the page, shared out among passes (runtime/gains.h). */
+struct proto_gain {
+    uint64_t fragments; /* kept */
+    int64_t measured_ppm, shared_ppm;
 };
 
 struct proto_page {
@@ -90,6 +96,8 @@ struct proto_page {
     int64_t gain_ppm; /* of all that was kept, as in proto_fragment */
     uint64_t slices, slice_ns; /* CPU time in them, and what trials cost */
     uint64_t changes[PROTO_PASSES]; /* made by each pass of optimizer/passes.def */
+    struct proto_gain gains[PROTO_PASSES]; /* of each pass */
+    struct proto_gain layout; /* of kept fragments that no pass changed */
 
     uint64_t verified, verify_skipped, mismatches; /* entries: the same, not comparable, different */
     uint32_t mismatch_id, mismatch_passes; /* the first fragment; bits of all passes that changed such fragments */

@@ -381,6 +381,30 @@ static void js_verify(struct writer *w, const struct proto_page *page)
     js_close(w, '}');
 }
 
+static void js_gain(struct writer *w, const char *key, const struct proto_gain *g, bool tried)
+{
+    js_object(w, key);
+    js_unsigned(w, "fragments", g->fragments);
+    if (tried) {
+        js_fraction(w, "measured", g->measured_ppm);
+        js_fraction(w, "shared", g->shared_ppm);
+    } else {
+        js_null(w, "measured");
+        js_null(w, "shared");
+    }
+    js_close(w, '}');
+}
+
+static void js_gains(struct writer *w, const struct proto_page *page)
+{
+    bool tried = page->trials[1] != 0;
+    js_object(w, "pass_gains");
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
+        js_gain(w, passes[i], &page->gains[i], tried);
+    js_gain(w, "layout", &page->layout, tried);
+    js_close(w, '}');
+}
+
 static void js_trials(struct writer *w, const struct proto_page *page)
 {
     static const char *const verdicts[] = {"undecided", "kept", "slower", "neutral"};
@@ -395,9 +419,10 @@ static void js_trials(struct writer *w, const struct proto_page *page)
     js_unsigned(w, "slices", page->slices);
     js_seconds(w, "slice_seconds", page->slice_ns);
     js_object(w, "passes");
-    for (size_t i = 0; i < sizeof passes / sizeof *passes && i < PROTO_PASSES; i++)
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
         js_unsigned(w, passes[i], page->changes[i]);
     js_close(w, '}');
+    js_gains(w, page);
 }
 
 static void js_fragment(struct writer *w, const struct proto_fragment *f)

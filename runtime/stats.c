@@ -177,6 +177,10 @@ static void gather_hooks(void)
     stats.hook_traps = c.traps;
 }
 
+_Static_assert((int)PASS_COUNT <= PROTO_PASSES, "each pass has its place in the page");
+
+static int64_t ppm(int64_t gain) { return gain * 1000000 / VERDICT_ONE; }
+
 static void gather(void)
 {
     struct fc_stats s = fc_stats_get();
@@ -200,7 +204,7 @@ static void gather(void)
     struct policy_stats p = policy_stats_get();
     for (int i = 0; i < 4; i++)
         stats.trials[i] = p.trials[i];
-    stats.gain_ppm = p.gain * 1000000 / VERDICT_ONE;
+    stats.gain_ppm = ppm(p.gain);
     stats.slices = p.slices;
     stats.slice_ns = p.spent;
     stats.phase = PROTO_PHASE_NONE;
@@ -208,8 +212,11 @@ static void gather(void)
         stats.runtime_ns = p.spent;
         stats.phase = stats.bailout_reason ? PROTO_PHASE_NONE : policy_phase(sys_clock_ns(THREAD_CPU));
     }
-    for (int i = 0; i < PASS_COUNT && i < PROTO_PASSES; i++)
+    for (int i = 0; i < PASS_COUNT; i++) {
         stats.changes[i] = traces_changes(i);
+        stats.gains[i] = (struct proto_gain){p.gains.fragments[i], ppm(p.gains.measured[i]), ppm(p.gains.shared[i])};
+    }
+    stats.layout = (struct proto_gain){p.gains.fragments[PASS_COUNT], 0, ppm(p.gains.shared[PASS_COUNT])};
 }
 
 static void copy_to_shared(void)

@@ -147,7 +147,9 @@ static rc_t variant_emit(const struct trace *t, int n, const struct kind *k, uin
         stats_changes[i] += ir.changes[i];
     lower_set_plant(plant_units(PLANT_SLOW, first) * (uint32_t)k->bodies);
     TRY(fc_emit(&ir, out));
-    verify_note(*out, t, insns, n, &ir);
+    for (int i = 0; i < PASS_COUNT; i++)
+        (*out)->passes |= ir.changes[i] ? PASS_BIT(i) : 0;
+    verify_note(*out, t, insns, n);
     return RC_OK;
 }
 

@@ -47,6 +47,7 @@ static struct {
     uint64_t since, began, window_ns, cost_ns, block_cost; /* CPU time of the thread */
     uint64_t ticks_before[CLOCKS];
     uint64_t ticks_all, ns_all; /* of the windows so far */
+    struct estimate each[CANDIDATE_ARMS]; /* at the last look */
     int16_t window[CANDIDATE_ARMS][VERDICT_MOST_BLOCKS]; /* number for fit.h; -1: the arm was out of the race */
     int windows;
     int32_t x[VERDICT_MOST_BLOCKS];
@@ -228,6 +229,7 @@ static void look(uint64_t now)
             continue;
         struct estimate e = arm_estimate(arm, fitted);
         enum verdict v = verdict_of_arm(e);
+        tr.each[arm] = e;
         if (log_wants(2))
             log_look(arm, e, v, now);
         if (v == VERDICT_NONE && (late || tr.blocks >= VERDICT_MOST_BLOCKS))
@@ -248,9 +250,11 @@ static void blocks_clear(void)
     tr.dropped = tr.blocks = tr.windows = 0;
     tr.ticks_all = tr.ns_all = 0;
     exposure_begin();
-    for (int arm = 0; arm < CANDIDATE_ARMS; arm++)
+    for (int arm = 0; arm < CANDIDATE_ARMS; arm++) {
+        tr.each[arm] = (struct estimate){0, 0, 0};
         for (int b = 0; b < VERDICT_MOST_BLOCKS; b++)
             tr.window[arm][b] = -1;
+    }
     order_shuffle();
 }
 
@@ -368,6 +372,8 @@ struct trial_result trial_end(void)
     workclock_stop();
     (void)sys_signals_set(mask);
     tr.state = TRIAL_IDLE;
+    for (int arm = 0; arm < CANDIDATE_ARMS; arm++)
+        tr.result.each[arm] = tr.each[arm];
     return tr.result;
 }
 

@@ -32,6 +32,7 @@ struct trial_result {
     enum verdict verdict;
     int arm; /* of VERDICT_FASTER */
     struct estimate gain; /* of the whole thread: ln(native / arm) */
+    struct estimate each[CANDIDATE_ARMS]; /* the same of each arm, when it was last looked at; n 0: never */
     uint64_t cpu_ns; /* it took */
     uint64_t cost_ns; /* of CPU time: clocks, signals, slower arms */
     int blocks, clocks;

@@ -289,12 +289,10 @@ bool verify_reach(struct thread *t, struct app_pc *pc, struct app_pc to)
     return c.pc == to.v;
 }
 
-void verify_note(struct fragment *f, const struct trace *t, const struct insn *insns, int n, const struct ir *ir)
+void verify_note(struct fragment *f, const struct trace *t, const struct insn *insns, int n)
 {
     if (!verify_on())
         return;
-    for (int i = 0; i < PASS_COUNT; i++)
-        f->passes |= ir->changes[i] ? PASS_BIT(i) : 0;
     verify_report_keep(f, t, insns, n);
 }
 

@@ -26,7 +26,7 @@ struct thread;
 void verify_init(const struct options *o);
 bool verify_on(void);
 /* A fragment was emitted from this trace. */
-void verify_note(struct fragment *f, const struct trace *t, const struct insn *insns, int n, const struct ir *ir);
+void verify_note(struct fragment *f, const struct trace *t, const struct insn *insns, int n);
 /* The fragment that starts in [from, to) and is to be verified there now, or NULL: its entries are counted here. */
 struct fragment *verify_due(uint64_t from, uint64_t to);
 /* The thread is at f's tag. False: nothing has happened. True: the program went on to *pc; f may be live no more. */

@@ -280,6 +280,8 @@ static void test_what_is_faster_is_kept(void **state)
     }
     assert_int_equal(dropped, 0);
     assert_int_equal(policy_stats_get().gain, 5000);
+    assert_int_equal(policy_stats_get().gains.fragments[PASS_COUNT], trial.n);
+    assert_in_range(policy_stats_get().gains.shared[PASS_COUNT], 5000 - trial.n, 5000); /* by samples, rounded */
     assert_int_equal(policy_stats_get().trials[VERDICT_FASTER], 1);
     assert_int_equal(policy_phase(cpu()), PROTO_PHASE_LOOK); /* on at once, */
     assert_int_equal(po.rest, REST_NS); /* and the next rest is a short one again */

@@ -139,6 +139,7 @@ static void test_empty_page_has_every_key(void **state)
         "traces",    "recorded", "declined", "fragments", "live",           "emitted",
         "retired",   "flushes",  "links",    "hooks",     "cache",          "bytes",
         "capacity",  "bailout",  "happened", "reason",    "at_cpu_seconds", "top",
+        "pass_gains", "layout",
     };
     write_page();
     const char *after = json; /* in this order */
@@ -291,6 +292,28 @@ static void test_fragments(void **state)
     assert_lacks("\"id\": 0");
 }
 
+static void test_gains_of_passes(void **state)
+{
+    (void)state;
+    page.gains[0] = (struct proto_gain){3, 12345, -20000};
+    page.layout = (struct proto_gain){1, 0, 5000};
+    write_page();
+    assert_has("\"pass_gains\": {\"calls\": {\"fragments\": 3, \"measured\": null, \"shared\": null}");
+    page.trials[1] = 1;
+    write_page();
+    assert_has("\"pass_gains\": {\"calls\": {\"fragments\": 3, \"measured\": 0.0123, \"shared\": -0.0200}");
+    assert_has("\"layout\": {\"fragments\": 1, \"measured\": 0.0000, \"shared\": 0.0050}}");
+    for (unsigned i = 0; proto_pass_name(i); i++) { /* each has its place in the page */
+        char text[80];
+        page.gains[i].fragments = page.changes[i] = 100 + i;
+        write_page();
+        snprintf(text, sizeof text, "\"%s\": {\"fragments\": %u,", proto_pass_name(i), 100 + i);
+        assert_has(text);
+        snprintf(text, sizeof text, "\"%s\": %u", proto_pass_name(i), 100 + i);
+        assert_has(text);
+    }
+}
+
 static void test_numbers_at_their_ends(void **state)
 {
     (void)state;
@@ -346,6 +369,7 @@ int main(void)
         cmocka_unit_test_setup(test_reason_names_and_texts, clear_page),
         cmocka_unit_test_setup(test_bailout, clear_page),
         cmocka_unit_test_setup(test_fragments, clear_page),
+        cmocka_unit_test_setup(test_gains_of_passes, clear_page),
         cmocka_unit_test_setup(test_numbers_at_their_ends, clear_page),
         cmocka_unit_test_setup(test_residency, clear_page),
     };
