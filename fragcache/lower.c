@@ -86,6 +86,11 @@ void lower_restore_borrowed(struct lowering *l)
     for (unsigned r = 0; r < 16; r++)
         if (l->saved & 1u << r)
             lower_unspill(l, r, SLOT_SAVED(r));
+    for (unsigned n = VECTOR_FIRST; n < 16; n++)
+        if (l->saved & 1u << REG_VECTOR(n)) {
+            asm_load_slot_vector(&l->a, n, SLOT_VECTOR(n));
+            l->out->insns_out++;
+        }
 }
 
 /* Branches to stubs are aimed at their own end first; place_stubs patches them. */
@@ -173,11 +178,16 @@ static rc_t lower_hammock(struct lowering *l, const struct node *n)
 
 static void lower_borrow(struct lowering *l, const struct node *n)
 {
-    for (unsigned r = 0; r < 16; r++) {
+    for (unsigned r = 0; r < 32; r++) {
         if (!(l->ir->borrowed & 1u << r))
             continue;
-        lower_spill(l, r, SLOT_SAVED(r));
-        l->saved |= (uint16_t)(1u << r);
+        if (r < 16) {
+            lower_spill(l, r, SLOT_SAVED(r));
+        } else {
+            asm_store_slot_vector(&l->a, SLOT_VECTOR(r - 16), r - 16);
+            l->out->insns_out++;
+        }
+        l->saved |= 1u << r;
         lower_recipe_at(l, l->ir->insns[n->insn].pc.v, R_NONE, R_NONE);
     }
 }
@@ -187,10 +197,14 @@ static void lower_loop(struct lowering *l)
     for (int i = 0; i < l->ir->slot_count; i++) {
         const struct ir_slot *s = &l->ir->slots[i];
         bool absolute = s->base == R_NONE;
+        l->out->insns_out += absolute ? 2 : 1;
+        if (s->reg >= REG_VECTOR(VECTOR_FIRST)) {
+            asm_load_scalar(&l->a, s->reg - 16u, s->base, (int32_t)s->at, s->bytes);
+            continue;
+        }
         if (absolute)
             asm_mov_imm64(&l->a, s->reg, (uint64_t)s->at);
         asm_load_wide(&l->a, s->reg, absolute ? s->reg : s->base, absolute ? 0 : (int32_t)s->at, s->bytes);
-        l->out->insns_out += absolute ? 2 : 1;
     }
     asm_align(&l->a, LOOP_ALIGN);
     l->out->loop = (uint32_t)l->a.len;

@@ -40,7 +40,7 @@ struct lowered_exit {
     uint32_t branch; /* offset of the rel32 that leads there */
     uint32_t restore; /* offset: where borrowed registers are restored; the stub follows. Without any, the stub */
     uint32_t stub; /* offset */
-    uint16_t saved; /* borrowed registers, a mask over enum reg */
+    uint32_t saved; /* borrowed registers, a mask as ir.borrowed */
     bool back; /* the loop's own edge */
     uint64_t target; /* app pc */
 };
@@ -65,7 +65,7 @@ struct recipe {
     uint32_t at; /* offset; good until the next one's */
     uint8_t first, second, stacked; /* enum reg */
     uint8_t from; /* enum recipe_pc */
-    uint16_t saved; /* registers that are reloaded from slots.saved, last of all; a mask over enum reg */
+    uint32_t saved; /* registers that are reloaded from slots.saved and slots.vectors, last of all; a mask as ir.borrowed */
     uint32_t rsp_add;
 };
 #define LOWER_MAX_RECIPES 32768

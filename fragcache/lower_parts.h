@@ -15,7 +15,7 @@ struct lowering {
     const struct ir *ir;
     uint32_t lookup_table;
     int constant_count, miss_count;
-    uint16_t saved; /* borrowed registers whose own values are in slots.saved */
+    uint32_t saved; /* borrowed registers whose own values are in the slots; a mask as ir.borrowed */
     struct {
         uint32_t rel32; /* offset */
         uint64_t value;
@@ -24,7 +24,7 @@ struct lowering {
         uint32_t rel32;
         const struct node *guard;
         bool subtracted, rcx_spilled; /* rcx holds operand - target, and its own value is in slots.spill0 */
-        uint16_t saved;
+        uint32_t saved;
     } misses[MAX_MISSES];
 };
 

@@ -104,9 +104,13 @@ static void apply(struct cpu_state *s, const struct recipe *r, const struct tls_
     if (r->stacked != R_NONE)
         s->gpr[r->stacked] = *(const uint64_t *)s->gpr[R_RSP];
     s->gpr[R_RSP] += r->rsp_add;
-    for (unsigned i = 0; r->saved >> i; i++)
+    for (unsigned i = 0; i < 16; i++)
         if (r->saved & 1u << i)
             s->gpr[i] = slots->saved[i];
+    s->vectors = r->saved & REGS_VECTOR;
+    for (unsigned i = 0; i < VECTOR_COUNT; i++)
+        if (s->vectors & 1u << REG_VECTOR(VECTOR_FIRST + i))
+            s->vector[i] = slots->vectors[i];
 }
 
 /* enter: until its last instruction, jmp fs:[target], rdi is the context. */
@@ -163,6 +167,7 @@ bool fc_recover(struct cpu_state *s, const struct tls_slots *slots)
 {
     struct app_pc native;
     struct cpu_state found = *s;
+    found.vectors = 0;
     const struct code_region *r = code_region_find(s->pc);
     bool in_stub = r && r->enter.v && s->pc < r->stubs.next;
     if (in_stub) {

@@ -22,9 +22,11 @@
 struct cpu_state {
     uint64_t gpr[16]; /* by enum reg */
     uint64_t rflags, pc;
+    uint32_t vectors; /* those of REGS_VECTOR whose low 16 bytes are here; all others are in place. By fc_recover */
+    struct vector16 vector[VECTOR_COUNT]; /* from xmm8 */
 };
 
-/* Makes *s the program's state. `slots`: of the thread, as they were when it was stopped. False: the pc is in no code
+/* Makes *s the program's state; what is not in *s (other vector registers, x87) is as it is in the CPU. `slots`: of the thread, as they were when it was stopped. False: the pc is in no code
  * that is known, *s is unchanged. */
 bool fc_recover(struct cpu_state *s, const struct tls_slots *slots);
 

@@ -107,7 +107,7 @@ static bool parts_find(const struct insn *in, const struct form *of, size_t coun
     return false;
 }
 
-static struct insn *make(struct ir *ir, struct app_pc pc, const uint8_t *bytes, size_t len)
+struct insn *encode_make(struct ir *ir, struct app_pc pc, const uint8_t *bytes, size_t len)
 {
     if (ir->made_count >= ir->made_cap || !ir->made)
         return NULL;
@@ -153,7 +153,7 @@ static const struct insn *with_register(struct ir *ir, const struct insn *in, un
     asm_bytes(&a, in->bytes + p.opcode, in->modrm_at - p.opcode);
     asm_bytes(&a, &modrm, 1);
     asm_bytes(&a, in->bytes + p.tail, in->len - p.tail);
-    const struct insn *made = a.overflow ? NULL : make(ir, in->pc, bytes, a.len);
+    const struct insn *made = a.overflow ? NULL : encode_make(ir, in->pc, bytes, a.len);
     bool as_meant = made && made->act == in->act && made->gpr_data == (in->gpr_data | 1u << reg) &&
                     made->flags_read == in->flags_read && made->flags_written == in->flags_written &&
                     made->flags_killed == in->flags_killed && made->immediate == in->immediate &&
@@ -183,6 +183,8 @@ static const struct insn *keep(struct ir *ir, const struct insn *made)
 
 const struct insn *encode_load(struct ir *ir, const struct insn *in, unsigned reg)
 {
+    if (reg >= REG_VECTOR(VECTOR_FIRST))
+        return encode_vector_load(ir, in, reg - 16);
     return keep(ir, load_made(ir, in, reg));
 }
 
@@ -191,6 +193,8 @@ const struct insn *encode_store_update(struct ir *ir, const struct insn *in, uns
     uint8_t bytes[INSN_MAX_BYTES];
     struct asm_buf a = asm_on(bytes, sizeof bytes, cache_pc(0));
     unsigned from = in->src.reg, width = in->dst.bytes;
+    if (reg >= REG_VECTOR(VECTOR_FIRST))
+        return encode_vector_update(ir, in, reg - 16);
     if (in->act != ACT_MOV || in->dst.kind != OPERAND_MEM || in->src.high || in->fence || in->mem_implied)
         return NULL;
     if (in->src.kind == OPERAND_IMM) {
@@ -205,7 +209,7 @@ const struct insn *encode_store_update(struct ir *ir, const struct insn *in, uns
     } else {
         return NULL;
     }
-    const struct insn *made = make(ir, in->pc, bytes, a.len);
+    const struct insn *made = encode_make(ir, in->pc, bytes, a.len);
     bool as_meant = made && made->act == ACT_MOV && made->gpr_written == 1u << reg && made->gpr_full == 1u << reg &&
                     made->dst.reg == reg && made->src.kind == in->src.kind && !made->flags_written;
     if (as_meant && in->src.kind == OPERAND_GPR)
@@ -215,6 +219,8 @@ const struct insn *encode_store_update(struct ir *ir, const struct insn *in, uns
 
 const struct insn *encode_change_update(struct ir *ir, const struct insn *in, unsigned reg)
 {
+    if (reg >= R_NONE)
+        return NULL;
     const struct insn *made =
         in->mem_write && !in->flags_read ? with_register(ir, in, reg, changing, ARRAY_LEN(changing)) : NULL;
     bool as_meant = made && !in->gpr_written && made->gpr_written == 1u << reg && !made->mem_read && !made->mem_write &&
@@ -243,7 +249,7 @@ const struct insn *encode_store(struct ir *ir, const struct insn *in, unsigned r
         a.len -= 4;
         asm_bytes(&a, &disp, 4);
     }
-    const struct insn *made = a.overflow ? NULL : make(ir, in->pc, bytes, a.len);
+    const struct insn *made = a.overflow ? NULL : encode_make(ir, in->pc, bytes, a.len);
     bool as_meant = made && made->act == ACT_MOV && made->dst.kind == OPERAND_MEM && made->src.kind == OPERAND_GPR &&
                     made->src.reg == reg && !made->src.high && made->mem_bytes == in->mem_bytes &&
                     made->mem_base == in->mem_base && made->mem_index == in->mem_index && !made->gpr_written &&
@@ -259,7 +265,7 @@ bool encode_constant(struct ir *ir, enum pass_id pass, struct node *n, unsigned 
     uint8_t bytes[INSN_MAX_BYTES];
     struct asm_buf a = asm_on(bytes, sizeof bytes, cache_pc(0));
     asm_mov_imm64(&a, reg, value);
-    const struct insn *made = make(ir, n->in->pc, bytes, a.len);
+    const struct insn *made = encode_make(ir, n->in->pc, bytes, a.len);
     if (!made || made->act != ACT_MOV || made->dst.reg != reg || made->src.kind != OPERAND_IMM || made->gpr_read)
         return false;
     uint64_t sets = made->dst.bytes == 4 ? (uint32_t)made->immediate : (uint64_t)made->immediate;
@@ -273,7 +279,7 @@ bool encode_zero(struct ir *ir, enum pass_id pass, struct node *n, unsigned reg,
     /* [REX.RB] 31 /r: xor r32, r32 */
     uint8_t bytes[3] = {0x45, 0x31, (uint8_t)(0xc0u | (reg & 7) << 3 | (reg & 7))};
     unsigned skip = reg < 8;
-    const struct insn *made = make(ir, n->in->pc, bytes + skip, sizeof bytes - skip);
+    const struct insn *made = encode_make(ir, n->in->pc, bytes + skip, sizeof bytes - skip);
     if (!made || made->act != ACT_XOR || made->dst.reg != reg || made->src.reg != reg || made->dst.bytes != 4)
         return false;
     if (made->flags_written & ~n->flags_dead)
@@ -297,7 +303,7 @@ bool encode_shift(struct ir *ir, enum pass_id pass, struct node *n, const char *
     uint8_t inverted = (uint8_t)(reg < 8 ? 0xa0 : 0), wide = rex & 8 ? 0x80 : 0; /* R and B */
     const uint8_t bytes[] = {0xc4, (uint8_t)(0x40 | inverted | 2), (uint8_t)(wide | (~R_RCX & 15) << 3 | pp), 0xf7,
                              (uint8_t)(0xc0 | (reg & 7) << 3 | (reg & 7))};
-    const struct insn *made = make(ir, n->in->pc, bytes, sizeof bytes);
+    const struct insn *made = encode_make(ir, n->in->pc, bytes, sizeof bytes);
     if (!made || made->gpr_written != 1u << reg || made->gpr_read != (1u << reg | 1u << R_RCX) || made->flags_written)
         return false;
     return commit(ir, pass, n, why);

@@ -26,11 +26,21 @@ bool encode_shift(struct ir *ir, enum pass_id pass, struct node *n, const char *
  * ir->made_count. NULL: no room or no such form.
  *
  * Only the register operand of `in` differs: `in` with `reg` where its memory operand is read; mov reg, source for a mov
- * to memory, of which the operand's width matters; and for `op memory, x`: op reg, x. */
+ * to memory, of which the operand's width matters; and for `op memory, x`: op reg, x.
+ *
+ * The first two with a vector register too (REG_VECTOR), that of a slot: its bytes beyond the operand's are zero, and stay
+ * so. Legacy forms of movss, movsd, movq and scalar arithmetic only (SDM volume 2; encode_vector.c). */
 const struct insn *encode_load(struct ir *ir, const struct insn *in, unsigned reg);
 const struct insn *encode_store_update(struct ir *ir, const struct insn *in, unsigned reg);
 const struct insn *encode_change_update(struct ir *ir, const struct insn *in, unsigned reg);
 /* mov memory, reg to the operand of `op memory, x`. */
 const struct insn *encode_store(struct ir *ir, const struct insn *in, unsigned reg);
+
+/* in is one of those, a load or a store. */
+bool encode_is_scalar(const struct insn *in);
+const struct insn *encode_vector_load(struct ir *ir, const struct insn *in, unsigned n);
+const struct insn *encode_vector_update(struct ir *ir, const struct insn *in, unsigned n);
+/* Decodes what is to be kept if it is as meant; NULL: no room. */
+struct insn *encode_make(struct ir *ir, struct app_pc pc, const uint8_t *bytes, size_t len);
 
 #endif

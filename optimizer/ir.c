@@ -54,18 +54,35 @@ rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, in
 }
 
 /* IR-4 */
-static rc_t verify_made(const struct node *n, const struct insn *was)
+static rc_t verify_made(const struct ir *ir, const struct node *n, const struct insn *was)
 {
     const struct insn *in = n->in;
     struct insn again;
     decode_made(in->bytes, in->len, was->pc, &again);
     bool decodes = again.kind == IK_PLAIN && again.len == in->len && again.act == in->act &&
-                   again.gpr_written == in->gpr_written && again.gpr_read == in->gpr_read;
+                   again.gpr_written == in->gpr_written && again.gpr_read == in->gpr_read && again.xmm == in->xmm;
     bool registers = in->gpr_written == was->gpr_written && in->gpr_full == was->gpr_full &&
-                     in->sp == was->sp && in->sp_delta == was->sp_delta;
+                     !((uint32_t)(in->xmm & ~was->xmm) << 16 & ~ir->borrowed) && in->sp == was->sp && in->sp_delta == was->sp_delta;
     bool memory = in->stores == was->stores && !in->mem_write && !in->mem_read && in->pushes == was->pushes;
     bool flags = (in->flags_written & ~n->flags_dead) == (was->flags_written & ~n->flags_dead);
     return decodes && registers && memory && flags && app_pc_eq(in->pc, was->pc) ? RC_OK : RC_VERIFY;
+}
+
+/* IR-7: movss or movsd of what is stored to a slot's vector register. */
+static rc_t verify_vector_update(const struct ir *ir, const struct node *n)
+{
+    const struct insn *in = n->in, *was = &ir->insns[n->insn];
+    struct insn again;
+    decode_made(in->bytes, in->len, was->pc, &again);
+    uint32_t more = (uint32_t)(again.xmm & ~was->xmm) << 16;
+    bool is_slot = false;
+    for (int i = 0; i < ir->slot_count; i++)
+        is_slot |= more == 1u << ir->slots[i].reg && ir->slots[i].bytes == was->mem_bytes;
+    bool register_only = is_slot && more & ir->borrowed && again.kind == IK_PLAIN && again.len == in->len &&
+                         !again.gpr_written && !again.gpr_read && !again.flags_written && !again.mem_read && !again.stores;
+    bool store = was->mem_write && !was->mem_read && n[1].op == N_INSN && !n[1].removed && n[1].insn == n->insn &&
+                 n[1].part == PART_WHOLE && n[1].in == was;
+    return register_only && store && app_pc_eq(in->pc, was->pc) ? RC_OK : RC_VERIFY;
 }
 
 /* IR-7: a part that changes a register changes that of one slot, and no memory. */
@@ -75,6 +92,8 @@ static rc_t verify_update(const struct ir *ir, const struct node *n)
     struct insn again;
     decode_made(in->bytes, in->len, was->pc, &again);
     unsigned reg = 0;
+    if (in->xmm)
+        return verify_vector_update(ir, n);
     while (reg < 16 && in->gpr_written != 1u << reg)
         reg++;
     bool register_only = reg < 16 && ir->borrowed & 1u << reg && !in->stores && !in->mem_read && !in->fence &&
@@ -119,11 +138,12 @@ static rc_t verify_check(const struct ir *ir, const struct node *n)
     return scratch && c->low < c->high ? RC_OK : RC_VERIFY;
 }
 
+static uint32_t used_by(const struct insn *in) { return in->gpr_read | in->gpr_written | (uint32_t)in->xmm << 16; }
+
 /* IR-7: what the program's own instruction touches. */
-static unsigned touched(const struct ir *ir, const struct node *n)
+static uint32_t touched(const struct ir *ir, const struct node *n)
 {
-    const struct insn *was = &ir->insns[n->insn];
-    return n->appended ? 0 : was->gpr_read | was->gpr_written;
+    return n->appended ? 0 : used_by(&ir->insns[n->insn]);
 }
 
 /* IR-7 as far as it does not depend on values. */
@@ -131,13 +151,14 @@ static rc_t verify_borrowed(const struct ir *ir)
 {
     int state = 0; /* 1 after N_BORROW, 2 after N_LOOP */
     unsigned slots = 0;
-    if (ir->borrowed & 1u << R_RSP)
+    if (ir->borrowed & (1u << R_RSP | ~(REGS_GENERAL | REGS_VECTOR)))
         return RC_VERIFY;
     if (!ir->borrowed && !ir->slot_count && !ir->check_count)
         state = 3;
     for (int i = 0; i < ir->slot_count; i++) {
         unsigned bit = 1u << ir->slots[i].reg;
-        if (slots & bit || !(ir->borrowed & bit) || ir->borrowed >> ir->slots[i].base & 1)
+        bool absolute_vector = bit & REGS_VECTOR && ir->slots[i].base == R_NONE;
+        if (slots & bit || !(ir->borrowed & bit) || ir->borrowed >> ir->slots[i].base & 1 || absolute_vector)
             return RC_VERIFY;
         slots |= bit;
     }
@@ -149,7 +170,7 @@ static rc_t verify_borrowed(const struct ir *ir)
         state = n->op == N_BORROW ? 1 : n->op == N_LOOP ? 2 : state;
         if ((state == 1 || state == 2) && touched(ir, n) & ir->borrowed)
             return RC_VERIFY;
-        bool outside = state == 0 && n->op == N_INSN && !n->removed && (n->in->gpr_read | n->in->gpr_written) & ir->borrowed;
+        bool outside = state == 0 && n->op == N_INSN && !n->removed && used_by(n->in) & ir->borrowed;
         if (outside || (state == 1 && n->op != N_BORROW && n->op != N_CHECK))
             return RC_VERIFY;
         if (n->removed)
@@ -260,7 +281,7 @@ static rc_t verify_node(const struct ir *ir, const struct node *n, bool laid_out
     if (n->chain)
         TRY(verify_chain(ir, n));
     if (n->op == N_INSN && !node_is_original(ir, n) && n->part == PART_WHOLE)
-        return verify_made(n, &ir->insns[n->insn]);
+        return verify_made(ir, n, &ir->insns[n->insn]);
     return RC_OK;
 }
 

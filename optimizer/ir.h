@@ -31,6 +31,7 @@
 #ifndef REHEAT_IR_H
 #define REHEAT_IR_H
 
+#include "runtime/base/context.h"
 #include "runtime/base/rc.h"
 #include "tracer/asm.h"
 #include "tracer/decode.h"
@@ -78,7 +79,7 @@ enum node_part {
 
 /* A place whose address is the same in each iteration, kept in a borrowed register as well. */
 struct ir_slot {
-    uint8_t reg, base, bytes; /* base: the register it lies at, as at the head; R_NONE: none */
+    uint8_t reg, base, bytes; /* reg: REG_VECTOR too, all above the bytes zero; base: as at the head, R_NONE: none */
     int64_t at; /* offset, or the address */
 };
 
@@ -179,7 +180,7 @@ struct ir {
 
     /* Results. */
     int made_count, slot_count, check_count;
-    uint16_t borrowed; /* mask over enum reg, from N_BORROW on */
+    uint32_t borrowed; /* mask over enum reg, from N_BORROW on; bits 24 to 31: xmm8 to xmm15 (REG_VECTOR) */
     struct ir_slot slots[IR_SLOTS];
     struct ir_check checks[IR_CHECKS];
     struct hammock hammocks[IR_HAMMOCKS];

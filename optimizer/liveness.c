@@ -175,7 +175,7 @@ static struct live_set before_node(const struct ir *ir, const struct node *n, st
         after.gpr |= check_reads(&ir->checks[n->value]);
         break;
     case N_LOOP: after.gpr |= slot_bases(ir); break;
-    case N_BORROW: after.gpr |= ir->borrowed; break;
+    case N_BORROW: after.gpr |= (uint16_t)(ir->borrowed & REGS_GENERAL); break;
     }
     return after;
 }

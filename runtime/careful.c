@@ -300,6 +300,32 @@ static uint8_t *slot_of(struct careful *c)
     return is ? (uint8_t *)&c->slots + offset : NULL;
 }
 
+/* movups between a slot and xmm8 to xmm15. False: it is none. */
+static bool vector_step(const struct insn *in, uint8_t *slot)
+{
+#define MOVE(n)                                                                                                        \
+    case 1u << (n):                                                                                                    \
+        if (in->mem_write)                                                                                             \
+            __asm__ volatile("movups %%xmm" #n ", %0" : "=m"(*(struct vector16 *)slot));                               \
+        else                                                                                                           \
+            __asm__ volatile("movups %0, %%xmm" #n : : "m"(*(struct vector16 *)slot));                                 \
+        return true;
+    if (in->kind != IK_PLAIN || in->mem_bytes != 16)
+        return false;
+    switch (in->xmm) {
+        MOVE(8)
+        MOVE(9)
+        MOVE(10)
+        MOVE(11)
+        MOVE(12)
+        MOVE(13)
+        MOVE(14)
+        MOVE(15)
+    default: return false;
+    }
+#undef MOVE
+}
+
 static enum careful_result slot_step(struct cpu_ctx *ctx, struct careful *c, uint8_t *slot)
 {
     const struct insn *in = &c->in;
@@ -311,7 +337,7 @@ static enum careful_result slot_step(struct cpu_ctx *ctx, struct careful *c, uin
         mem_copy(slot, &v, in->dst.bytes);
     } else if (in->kind == IK_PLAIN && in->act == ACT_MOV && in->dst.bytes == 8) {
         mem_copy(&ctx->gpr[in->dst.reg], slot, 8);
-    } else {
+    } else if (!vector_step(in, slot)) {
         return STEP_CANNOT;
     }
     c->pc = next;

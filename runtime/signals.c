@@ -16,6 +16,7 @@
 #define SIGNALS 65
 #define BIT(sig) (1ULL << ((sig) - 1))
 #define FAULTS (BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGFPE) | BIT(SIGILL) | BIT(SIGTRAP))
+#define XFEATURE_SSE 2u /* SDM volume 1, 13.1 */
 #define LAST_CONSTANT 2 /* SIG_DFL, SIG_IGN, SIG_HOLD */
 
 typedef void handler_fn(int sig, siginfo_t *info, void *context);
@@ -44,6 +45,45 @@ void signals_state_get(const struct sigcontext *sc, struct cpu_state *s)
     mem_copy(s->gpr, gpr, sizeof gpr);
     s->rflags = sc->eflags;
     s->pc = sc->rip;
+    s->vectors = 0;
+}
+
+/* Where the kernel keeps xmm `n` and restores it from (SDM volume 1, 10.5.1.2 and 13.4). NULL: nowhere. */
+static struct vector16 *vector_of(const struct sigcontext *sc, unsigned n)
+{
+    struct _fpstate_64 *fp = (struct _fpstate_64 *)(uintptr_t)sc->fpstate;
+    if (!fp)
+        return NULL;
+    if (fp->sw_reserved.magic1 == FP_XSTATE_MAGIC1)
+        ((struct _xstate *)fp)->xstate_hdr.xfeatures |= XFEATURE_SSE;
+    return (struct vector16 *)((uint8_t *)fp->xmm_space + sizeof(struct vector16) * n);
+}
+
+static void vectors_get(const struct sigcontext *sc, uint32_t mask, struct cpu_state *s)
+{
+    s->vectors = mask;
+    for (unsigned i = 0; i < VECTOR_COUNT; i++) {
+        const struct vector16 *v = mask & 1u << REG_VECTOR(VECTOR_FIRST + i) ? vector_of(sc, VECTOR_FIRST + i) : NULL;
+        s->vector[i] = v ? *v : (struct vector16){0, 0};
+    }
+}
+
+static void vectors_put(const struct sigcontext *sc, const struct cpu_state *s)
+{
+    for (unsigned i = 0; i < VECTOR_COUNT; i++) {
+        struct vector16 *v = s->vectors & 1u << REG_VECTOR(VECTOR_FIRST + i) ? vector_of(sc, VECTOR_FIRST + i) : NULL;
+        if (v)
+            *v = s->vector[i];
+    }
+}
+
+static bool same_state(const struct cpu_state *a, const struct cpu_state *b)
+{
+    bool same = mem_compare(a->gpr, b->gpr, sizeof a->gpr) == 0 && a->rflags == b->rflags && a->pc == b->pc;
+    for (unsigned i = 0; i < VECTOR_COUNT; i++)
+        if (b->vectors & 1u << REG_VECTOR(VECTOR_FIRST + i))
+            same &= a->vector[i].low == b->vector[i].low && a->vector[i].high == b->vector[i].high;
+    return same;
 }
 
 void signals_state_put(struct sigcontext *sc, const struct cpu_state *s)
@@ -57,6 +97,7 @@ void signals_state_put(struct sigcontext *sc, const struct cpu_state *s)
         *gpr[i] = s->gpr[i];
     sc->eflags = s->rflags;
     sc->rip = s->pc;
+    vectors_put(sc, s);
 }
 
 static struct sigcontext *registers_of(void *context)
@@ -101,10 +142,12 @@ static void call_with_view(handler_fn *handler, int sig, siginfo_t *info, void *
     struct sigcontext *sc = registers_of(context);
     struct cpu_state before, after;
     signals_state_get(sc, &before);
+    vectors_get(sc, native->vectors, &before);
     signals_state_put(sc, native);
     handler(sig, info, context);
     signals_state_get(sc, &after);
-    if (mem_compare(&after, native, sizeof after) == 0)
+    vectors_get(sc, native->vectors, &after);
+    if (same_state(&after, native))
         signals_state_put(sc, &before);
     else
         leave_control(context);

@@ -42,7 +42,7 @@ void signals_leave(const struct cpu_ctx *ctx);
 
 struct sigcontext;
 struct cpu_state;
-/* The registers of a signal's frame. */
+/* The registers of a signal's frame; of the vectors, put writes those that fc_recover has found. */
 void signals_state_get(const struct sigcontext *sc, struct cpu_state *s);
 void signals_state_put(struct sigcontext *sc, const struct cpu_state *s);
 

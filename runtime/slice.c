@@ -176,6 +176,7 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     } else if (!tick_without_slice(!known)) {
         rc_t rc = dispatch_slice_begin(&state, &entry, &sp, &arg);
         if (rc == RC_OK) {
+            signals_state_put(sc, &state); /* vector registers: the slice has them from the frame */
             sc->rip = entry;
             sc->rsp = sp;
             sc->rdi = arg;

@@ -59,6 +59,14 @@ static void vectors_load(const uint8_t *area)
     __asm__ volatile("xrstor64 %0" : : "m"(*(const char(*)[4096])area), "a"(-1), "d"(-1) : "memory");
 }
 
+/* What a fragment had borrowed where it was stopped. */
+static void vectors_recovered(uint8_t *area, const struct cpu_state *s)
+{
+    for (unsigned i = 0; i < VECTOR_COUNT; i++)
+        if (s->vectors & 1u << REG_VECTOR(VECTOR_FIRST + i))
+            mem_copy(area + 160 + 16 * (VECTOR_FIRST + i), &s->vector[i], 16);
+}
+
 /* Not the addresses and the opcode of the last x87 instruction, nor the header (SDM volume 1, 13.4). */
 static bool vectors_equal(void)
 {
@@ -96,6 +104,7 @@ static bool run_fragment(struct thread *t, const struct fragment *f)
     mem_copy(s->gpr, t->ctx.gpr, sizeof s->gpr);
     s->rflags = t->ctx.rflags;
     s->pc = c.pc;
+    s->vectors = 0;
     if (region && c.pc == region->leave.v) {
         const struct frag_exit *e = fc_exit(c.slots.exit_id);
         s->pc = e ? e->target.v : 0;
@@ -249,6 +258,7 @@ bool verify_entry(struct thread *t, struct fragment *f, struct app_pc *pc)
     vectors_save(start_vectors);
     bool can = run_fragment(t, f);
     vectors_save(made_vectors);
+    vectors_recovered(made_vectors, &left.state);
     careful_undo(made);
     t->ctx = start;
     vectors_load(start_vectors);

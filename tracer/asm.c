@@ -150,6 +150,27 @@ void asm_load_slot(struct asm_buf *a, unsigned reg, int32_t slot)
     modrm_absolute(a, reg, (uint32_t)slot);
 }
 
+static void slot_vector(struct asm_buf *a, unsigned opcode, unsigned n, int32_t slot)
+{
+    byte(a, 0x64); /* 64 REX.R 0f 10|11 /r: movups xmm, fs:[d]; movups fs:[d], xmm */
+    byte(a, rex(0, n, 0, 0));
+    byte(a, 0x0f);
+    byte(a, opcode);
+    modrm_absolute(a, n, (uint32_t)slot);
+}
+
+void asm_store_slot_vector(struct asm_buf *a, int32_t slot, unsigned n) { slot_vector(a, 0x11, n, slot); }
+void asm_load_slot_vector(struct asm_buf *a, unsigned n, int32_t slot) { slot_vector(a, 0x10, n, slot); }
+
+void asm_load_scalar(struct asm_buf *a, unsigned n, unsigned base, int32_t disp, unsigned bytes)
+{
+    byte(a, bytes == 4 ? 0xf3u : 0xf2u); /* f3|f2 REX 0f 10 /r: movss, movsd xmm, m; all above is zero */
+    byte(a, rex(0, n, 0, base));
+    byte(a, 0x0f);
+    byte(a, 0x10);
+    modrm_base(a, n, base, disp);
+}
+
 void asm_load_abs(struct asm_buf *a, unsigned to, uint32_t at)
 {
     byte(a, rex(1, to, 0, 0)); /* REX.W 8b /r: mov r64, [d] */

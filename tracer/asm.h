@@ -38,6 +38,11 @@ void asm_loop_op(struct asm_buf *a, unsigned loop_op, int8_t rel8); /* loopne lo
 
 void asm_store_slot(struct asm_buf *a, int32_t slot, unsigned reg); /* mov fs:[slot], reg */
 void asm_load_slot(struct asm_buf *a, unsigned reg, int32_t slot); /* mov reg, fs:[slot] */
+/* The low 16 bytes of xmm n, from 8: legacy forms, which leave the upper ones alone. */
+void asm_store_slot_vector(struct asm_buf *a, int32_t slot, unsigned n); /* movups fs:[slot], xmm */
+void asm_load_slot_vector(struct asm_buf *a, unsigned n, int32_t slot); /* movups xmm, fs:[slot] */
+#define ASM_SLOT_VECTOR_BYTES 10u
+void asm_load_scalar(struct asm_buf *a, unsigned n, unsigned base, int32_t disp, unsigned bytes); /* movss, movsd xmm, [base+disp] */
 void asm_store_slot_imm32(struct asm_buf *a, int32_t slot, uint32_t v); /* mov dword fs:[slot], v; 12 bytes */
 
 void asm_load_abs(struct asm_buf *a, unsigned to, uint32_t at); /* mov to, [at]; below 2 GiB */

@@ -104,6 +104,49 @@ static bool may_keep(ZydisMnemonic m)
     }
 }
 
+static uint16_t xmm_bit(ZydisRegister r)
+{
+    unsigned n = r >= ZYDIS_REGISTER_XMM0 && r <= ZYDIS_REGISTER_XMM31   ? (unsigned)(r - ZYDIS_REGISTER_XMM0)
+                 : r >= ZYDIS_REGISTER_YMM0 && r <= ZYDIS_REGISTER_YMM31 ? (unsigned)(r - ZYDIS_REGISTER_YMM0)
+                 : r >= ZYDIS_REGISTER_ZMM0 && r <= ZYDIS_REGISTER_ZMM31 ? (unsigned)(r - ZYDIS_REGISTER_ZMM0)
+                                                                         : 16;
+    return (uint16_t)(n < 16 ? 1u << n : 0);
+}
+
+/* Those that touch vector registers which they do not name. */
+static bool touches_vectors(ZydisMnemonic m)
+{
+    switch (m) {
+    case ZYDIS_MNEMONIC_VZEROALL:
+    case ZYDIS_MNEMONIC_VZEROUPPER:
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64: return true;
+    default: return false;
+    }
+}
+
+static void note_vectors(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+    in->xmm = touches_vectors(zi->mnemonic) ? UINT16_MAX : 0;
+    for (int i = 0; i < zi->operand_count; i++) {
+        const ZydisDecodedOperand *op = &ops[i];
+        if (op->type == ZYDIS_OPERAND_TYPE_MEMORY)
+            in->xmm |= xmm_bit(op->mem.index);
+        else if (op->type == ZYDIS_OPERAND_TYPE_REGISTER)
+            in->xmm |= op->attributes & ZYDIS_OATTRIB_IS_MULTISOURCE4 ? UINT16_MAX : xmm_bit(op->reg.value);
+    }
+}
+
 /* Zydis names rsi and rdi of a string instruction as addresses, but not always as registers that move on. */
 static bool is_string(ZydisInstructionCategory c)
 {
@@ -466,6 +509,7 @@ static void note_act(struct insn *in, const ZydisDecodedInstruction *zi, const Z
 static void insn_detail(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
 {
     note_registers(in, zi, ops);
+    note_vectors(in, zi, ops);
     note_memory(in, zi, ops);
     note_stack(in, zi, ops);
     note_act(in, zi, ops);

@@ -94,6 +94,7 @@ struct insn {
     uint16_t flags_read, flags_written; /* FL_*; flags left undefined count as written */
     uint16_t imm; /* IK_RET */
 
+    uint16_t xmm; /* mask of vector registers 0 to 15 that it reads or writes, at any width; all where that is not told */
     uint16_t gpr_data; /* of gpr_read: read as a value, not only as part of an address */
     uint16_t gpr_full; /* of gpr_written: all 64 bits replaced, whatever happens */
     uint16_t gpr_zx; /* of gpr_full: the upper 32 bits become zero */

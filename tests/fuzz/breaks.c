@@ -408,6 +408,34 @@ static bool has_chain(struct node *n)
     return n->chain && !n->removed;
 }
 
+static bool borrows_vector(struct ir *ir, int at)
+{
+    return ir->nodes[at].op == N_BORROW && ir->borrowed & REGS_VECTOR;
+}
+
+/* A slot's memory changes and its vector register does not. */
+static bool forget_number(struct node *n)
+{
+    if (!is_plain(n) || n->part != PART_UPDATE || !n->in->xmm)
+        return false;
+    n->removed = true;
+    return true;
+}
+
+/* movaps for movsd: what lies above the number comes along, and the next load shows it. */
+static bool wide_number(struct node *n)
+{
+    const struct insn *in = n->in;
+    if (!is_plain(n) || n->part != PART_UPDATE || !in->xmm)
+        return false;
+    struct insn *m = made_of(in);
+    memmove(m->bytes, in->bytes + 1, in->len - 1u);
+    m->bytes[in->modrm_at - 2] = 0x29;
+    m->len--;
+    n->in = m;
+    return true;
+}
+
 static const struct {
     const char *name;
     bool (*apply)(struct node *n);
@@ -446,6 +474,9 @@ static const struct {
     {"unsaved-recipe", NULL, borrows},
     {"wrong-chain", has_chain, NULL},
     {"forget-chain-register", has_chain, NULL},
+    {"unsaved-vector", NULL, borrows_vector},
+    {"forget-number", forget_number, NULL},
+    {"wide-number", wide_number, NULL},
 };
 
 bool break_apply(struct ir *ir, const char *name, uint32_t roll)
@@ -470,7 +501,8 @@ static void forget_restore(struct lowered *out, uint32_t roll)
     for (uint32_t k = 0; k < (uint32_t)out->exit_count; k++) {
         const struct lowered_exit *e = &out->exits[(roll + k) % (uint32_t)out->exit_count];
         if (e->saved) {
-            out->bytes[e->restore + 5] ^= 8; /* mov R, fs:[saved] */
+            bool general = e->saved & REGS_GENERAL;
+            out->bytes[e->restore + (general ? 5 : 6)] ^= general ? 8 : 16; /* mov R, fs:[saved]; movups */
             return;
         }
     }
@@ -481,7 +513,7 @@ static void forget_saved(struct lowered *out, uint32_t roll)
     for (uint32_t k = 0; k < (uint32_t)out->recipe_count; k++) {
         struct recipe *r = &out->recipes[(roll + k) % (uint32_t)out->recipe_count];
         if (r->saved) {
-            r->saved &= (uint16_t)(r->saved - 1);
+            r->saved &= r->saved - 1;
             return;
         }
     }
@@ -513,6 +545,13 @@ static void forget_chain_register(struct lowered *out, uint32_t roll)
     }
 }
 
+/* Recovery does not know of vector registers. */
+static void forget_vectors(struct lowered *out)
+{
+    for (int i = 0; i < out->recipe_count; i++)
+        out->recipes[i].saved &= REGS_GENERAL;
+}
+
 void break_lowered(struct lowered *out, const char *name, uint32_t roll)
 {
     if (strcmp(name, "wrong-recipe") == 0 && out->recipe_count > 1) {
@@ -526,6 +565,8 @@ void break_lowered(struct lowered *out, const char *name, uint32_t roll)
         wrong_chain(out, roll);
     } else if (strcmp(name, "forget-chain-register") == 0) {
         forget_chain_register(out, roll);
+    } else if (strcmp(name, "unsaved-vector") == 0) {
+        forget_vectors(out);
     }
 }
 

@@ -104,6 +104,34 @@ static void check_unread_registers(struct rng *r, const struct state *s, const s
     }
 }
 
+/* What insn.xmm leaves out is neither read nor written. */
+static void check_vectors(struct rng *r, const struct state *s, const struct memory *m, const struct fact_run *o)
+{
+    static struct fact_run o2;
+    static struct state s2;
+    if (insn->mem_write && !insn->mem_bytes)
+        return; /* a state area: it holds them all */
+    for (int k = 0; k < 4; k++) {
+        unsigned reg = rng_below(r, 16);
+        char name[8];
+        if (insn->xmm & 1u << reg)
+            continue;
+        s2 = *s;
+        for (size_t i = 0; i < 16; i++) {
+            s2.xs[160 + 16 * reg + i] ^= (uint8_t)rng_next(r);
+            s2.xs[576 + 16 * reg + i] ^= (uint8_t)rng_next(r);
+        }
+        fact_run(&s2, m, &o2);
+        bool kept = memcmp(o2.state.xs + 160 + 16 * reg, s2.xs + 160 + 16 * reg, 16) == 0 &&
+                    memcmp(o2.state.xs + 576 + 16 * reg, s2.xs + 576 + 16 * reg, 16) == 0;
+        memcpy(o2.state.xs + 160 + 16 * reg, o->state.xs + 160 + 16 * reg, 16);
+        memcpy(o2.state.xs + 576 + 16 * reg, o->state.xs + 576 + 16 * reg, 16);
+        snprintf(name, sizeof name, "xmm%u", reg);
+        if (!kept || first_difference(o, &o2, 99, 0))
+            complain("xmm without ", name);
+    }
+}
+
 static void check_unread_flags(const struct state *s, const struct memory *m, const struct fact_run *o)
 {
     static struct fact_run o2;
@@ -240,6 +268,7 @@ static void check_sample(struct rng *r, const struct form_found *f)
             complain("act", act);
         check_unread_registers(r, &s, &m, &o);
         check_unread_flags(&s, &m, &o);
+        check_vectors(r, &s, &m, &o);
     }
     counts.runnable += done > 0;
     counts.faulted += done == 0;

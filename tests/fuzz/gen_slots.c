@@ -11,6 +11,7 @@ void gen_choose_slots(struct gen *g, const struct gen_roles *roles)
         if (!(taken & 1u << often[i]) && ROUGHLY(g, 70) && __builtin_popcount(g->busy | taken | g->idle) < 12)
             g->idle |= (uint16_t)(1u << often[i]);
     g->slot_count = 2 + (int)rng_below(g->r, 4);
+    g->numbers = ROUGHLY(g, 45) ? (uint32_t)(rng_next(g->r) | rng_next(g->r)) : 0;
     for (int i = 0; i < g->slot_count; i++) {
         struct slot *s = &g->slots[i];
         unsigned roll = rng_below(g->r, 100);
@@ -30,6 +31,20 @@ void gen_choose_slots(struct gen *g, const struct gen_roles *roles)
     g->busy |= g->idle;
 }
 
+/* A way to use a slot that holds a number. */
+static const struct form *scalar_form(struct gen *g, unsigned size)
+{
+    static const char *const wide[] = {"movsd V,W", "movsd V,W", "movsd W,V", "movsd W,V", "movq V,W", "movq W,V",
+                                       "addsd",     "mulsd",     "subsd",     "divsd",     "sqrtsd",   "minsd",
+                                       "ucomisd",   "cvttsd2si", "mov Gv,Ev"};
+    static const char *const narrow[] = {"movss V,W", "movss V,W", "movss W,V", "movss W,V",
+                                         "addss",     "cvtss2sd",  "comiss",    "mov Gv,Ev"};
+    static const char *const strange[] = {"mov Ev,Gv", "vaddsd", "movups W,V", "movups V,W", "movss W,V", "movsd W,V"};
+    if (ROUGHLY(g, 3))
+        return gen_form_named(strange[rng_below(g->r, ARRAY_LEN(strange))]);
+    return gen_form_named(size == 8 ? wide[rng_below(g->r, ARRAY_LEN(wide))] : narrow[rng_below(g->r, ARRAY_LEN(narrow))]);
+}
+
 void gen_add_slot(struct gen *g)
 {
     static const char *const ways[] = {"mov Gv,Ev", "mov Gv,Ev",  "mov Gv,Ev", "mov Ev,Gv",    "mov Ev,Gv", "add Ev,Gv",
@@ -37,8 +52,10 @@ void gen_add_slot(struct gen *g)
                                        "xor Ev,Gv", "movzx Gv,Eb", "mov Eb,Gb", "movsxd Gq,Ed", "shl Ev,Ib", "neg Ev",
                                        "imul Gv,Ev", "cmp Gv,Ev", "adc Ev,Gv", "inc Eb",       "add Ev,Ib", "test Ev,Gv",
                                        "movsx Gv,Ew", "not Ev",   "and Ev,Gv", "movdqu W,V"};
-    const struct slot *s = &g->slots[rng_below(g->r, (uint32_t)g->slot_count)];
-    const struct form *f = gen_form_named(ways[rng_below(g->r, ARRAY_LEN(ways))]);
+    unsigned which = rng_below(g->r, (uint32_t)g->slot_count);
+    const struct slot *s = &g->slots[which];
+    bool number = g->numbers & 1u << which;
+    const struct form *f = number ? scalar_form(g, s->size) : gen_form_named(ways[rng_below(g->r, ARRAY_LEN(ways))]);
     struct operands o = {.size = ROUGHLY(g, 90) ? s->size : 4, .is_mem = true, .rm = s->base, .index = R_NONE};
     struct item it;
     o.disp = s->disp;

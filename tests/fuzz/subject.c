@@ -234,6 +234,9 @@ bool subject_recover(struct state *s, uint64_t cache, uint64_t *pc)
         return false;
     memcpy(s->gpr, c.gpr, sizeof c.gpr);
     s->rflags = c.rflags;
+    for (unsigned i = 0; i < VECTOR_COUNT; i++)
+        if (c.vectors & 1u << REG_VECTOR(VECTOR_FIRST + i))
+            memcpy(s->xs + 160 + (size_t)16 * (VECTOR_FIRST + i), &c.vector[i], 16);
     *pc = c.pc;
     return true;
 }

@@ -18,6 +18,7 @@ struct outside {
 
 static gregset_t host;
 static bool started;
+static const void *frame_vectors; /* of the last trap; NULL: there was none */
 static const struct block *block; /* whose copy runs */
 static struct outside *far_data;
 static struct machine_state reference;
@@ -43,7 +44,7 @@ static const uint8_t greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP,
 
 static struct cpu_state state_of(const greg_t *g)
 {
-    struct cpu_state s;
+    struct cpu_state s = {.vectors = 0};
     for (unsigned i = 0; i < 16; i++)
         s.gpr[i] = (uint64_t)g[greg_of[i]];
     s.rflags = (uint64_t)g[REG_EFL];
@@ -67,6 +68,21 @@ static struct cpu_state begin(void)
     return s;
 }
 
+/* Vector registers as the trap found them, and as s has them. */
+static __attribute__((noinline)) void load_vectors(const struct cpu_state *s)
+{
+    static _Alignas(16) uint8_t area[512];
+    if (!frame_vectors)
+        return;
+    memcpy(area, frame_vectors, sizeof area);
+    for (unsigned i = 0; i < VECTOR_COUNT; i++)
+        if (s->vectors & 1u << REG_VECTOR(VECTOR_FIRST + i))
+            memcpy(area + 160 + (size_t)16 * (VECTOR_FIRST + i), &s->vector[i], 16);
+    __asm__ volatile("fxrstor64 %0" : : "m"(area) : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
+                                                    "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                                                    "xmm15");
+}
+
 /* The program's own code from s to its end, natively; the result is in machine.now and *far_data. */
 static void finish_natively(const struct cpu_state *s)
 {
@@ -77,6 +93,7 @@ static void finish_natively(const struct cpu_state *s)
     machine.now.ctx.gpr[R_R15] = r->leave.v;
     machine.now.ctx.rflags = s->rflags & ~(uint64_t)FLAG_TF;
     *slots = (struct tls_slots){.ctx = &machine.now.ctx, .target = s->pc, .exit_id = UINT32_MAX};
+    load_vectors(s);
     fn(&machine.now.ctx);
 }
 
@@ -257,6 +274,7 @@ static void check_enter(struct cpu_state s)
 static void on_trap(int sig, siginfo_t *info, void *context)
 {
     greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
+    frame_vectors = ((ucontext_t *)context)->uc_mcontext.fpregs;
     (void)sig, (void)info;
     if (!started) {
         struct cpu_state s = begin();
@@ -414,6 +432,7 @@ void step_load(uint64_t at, const uint8_t *start, const uint8_t *end)
     stepper.blocks = stepper.looked_up = false;
     stepper.stub = 0;
     struct cpu_state s = begin();
+    frame_vectors = NULL;
     finish_natively(&s);
     reference = machine.now;
     reference_far = *far_data;

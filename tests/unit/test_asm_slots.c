@@ -56,6 +56,33 @@ static void test_load_wide(void **state)
             }
 }
 
+static void test_vectors(void **state)
+{
+    (void)state;
+    for (unsigned n = 8; n < 16; n++) {
+        for (unsigned store = 0; store < 2; store++) {
+            struct asm_buf a = fresh();
+            if (store)
+                asm_store_slot_vector(&a, -0x1234, n);
+            else
+                asm_load_slot_vector(&a, n, -0x1234);
+            struct insn in = only(&a);
+            assert_int_equal(in.len, ASM_SLOT_VECTOR_BYTES);
+            assert_int_equal(in.xmm, 1u << n);
+            assert_true(in.seg == SEG_FS && in.mem_disp == -0x1234 && in.mem_bytes == 16 && in.mem_base == R_NONE);
+            assert_true(in.mem_write == store && in.mem_read != store);
+        }
+        for (unsigned base = 0; base < 16; base++)
+            for (unsigned bytes = 4; bytes <= 8; bytes *= 2) {
+                struct asm_buf a = fresh();
+                asm_load_scalar(&a, n, base, 0x1234, bytes);
+                struct insn in = only(&a);
+                assert_int_equal(in.xmm, 1u << n);
+                assert_true(in.mem_base == base && in.mem_bytes == bytes && in.mem_disp == 0x1234 && in.mem_read);
+            }
+    }
+}
+
 static void test_subtract_and_compare(void **state)
 {
     (void)state;
@@ -87,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lea_operand),
         cmocka_unit_test(test_load_wide),
+        cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_subtract_and_compare),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,6 +218,68 @@ static void test_ir7_parts_change_borrowed_registers_only(void **state)
     }
 }
 
+/* movsd [rbp-8], xmm0; movsd xmm1, [rbp-8]; jmp, with a slot in xmm9. */
+static void promoted_number(void)
+{
+    static struct insn update, load;
+    good(NULL);
+    static const char *const hex[] = {"f2 0f 11 45 f8", "f2 0f 10 4d f8", "eb 10"};
+    for (size_t i = 0; i < 3; i++)
+        insns[i] = unit_decode(hex[i], 0x1000 + 16 * i);
+    update = unit_decode("f2 41 0f 11 c1", 0x1000); /* movsd xmm9, xmm0 */
+    load = unit_decode("41 0f 28 c9", 0x1010); /* movaps xmm1, xmm9 */
+    int n = 0;
+    nodes[n++] = (struct node){.op = N_BORROW, .appended = true};
+    nodes[n++] = (struct node){.op = N_LOOP, .appended = true};
+    nodes[n++] = (struct node){.op = N_INSN, .part = PART_UPDATE, .in = &update, .appended = true};
+    nodes[n++] = (struct node){.op = N_INSN, .in = &insns[0]};
+    nodes[n++] = (struct node){.op = N_INSN, .insn = 1, .in = &load};
+    nodes[n++] = (struct node){.op = N_BACK, .insn = 2, .appended = true};
+    ir.count = n;
+    ir.slots[0] = (struct ir_slot){REG_VECTOR(9), R_RBP, 8, -8};
+    ir.slot_count = 1;
+    ir.check_count = 0;
+    ir.borrowed = 1u << REG_VECTOR(9);
+}
+
+static void spoil_number(int node, const char *hex)
+{
+    promoted_number();
+    made_insns[0] = unit_decode(hex, nodes[node].in->pc.v);
+    nodes[node].in = &made_insns[0];
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_ir7_vector_registers(void **state)
+{
+    (void)state;
+    promoted_number();
+    assert_ok(ir_verify(&ir, true));
+    spoil_number(2, "f2 41 0f 11 c2"); /* movsd xmm10, xmm0 */
+    spoil_number(2, "f2 0f 11 c2"); /* movsd xmm2, xmm0 */
+    spoil_number(2, "f2 44 0f 11 4d f8"); /* movsd [rbp-8], xmm9 */
+    spoil_number(4, "41 0f 28 ca"); /* movaps xmm1, xmm10 */
+    promoted_number();
+    nodes[2].removed = true;
+    nodes[3].removed = true; /* IR-5 */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    promoted_number();
+    ir.borrowed |= 1u << REG_VECTOR(0); /* never borrowed */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    promoted_number();
+    ir.slots[0].reg = REG_VECTOR(8);
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    promoted_number();
+    ir.slots[0].bytes = 4;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    promoted_number();
+    ir.slots[0].base = R_NONE;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    promoted_number();
+    insns[0] = unit_decode("f2 44 0f 11 4d f8", 0x1000); /* the program's own xmm9 */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
 static void test_ir7_borrowed_registers_are_nobodys(void **state)
 {
     (void)state;
@@ -473,6 +535,7 @@ int main(void)
         cmocka_unit_test_setup(test_ir6_a_hammock_is_a_branch_and_its_sides, good),
         cmocka_unit_test_setup(test_ir6_a_hammock_does_what_its_sides_do, good),
         cmocka_unit_test_setup(test_ir7_parts_change_borrowed_registers_only, good),
+        cmocka_unit_test_setup(test_ir7_vector_registers, good),
         cmocka_unit_test_setup(test_ir7_borrowed_registers_are_nobodys, good),
         cmocka_unit_test_setup(test_ir7_checks_and_order, good),
         cmocka_unit_test_setup(test_ir8_chains_have_targets_of_their_own, good),

@@ -258,7 +258,7 @@ static const char *register_name(unsigned r)
     static char name[4][8];
     static unsigned next;
     char *to = name[next++ % 4];
-    snprintf(to, sizeof name[0], r < R_NONE ? "r%u" : "-", r);
+    snprintf(to, sizeof name[0], r < R_NONE ? "r%u" : r >= REG_VECTOR(VECTOR_FIRST) ? "x%u" : "-", r % 16);
     return to;
 }
 
@@ -273,12 +273,12 @@ static void write_promoted(char *to, size_t cap, const struct ir *ir, const stru
         return;
     }
     len += (size_t)snprintf(to, cap, n->op == N_BORROW ? "borrow" : "loop");
-    for (unsigned r = 0; r < 16 && n->op == N_BORROW; r++)
+    for (unsigned r = 0; r < 32 && n->op == N_BORROW; r++)
         if (ir->borrowed & 1u << r)
-            len += (size_t)snprintf(to + len, cap - len, " r%u", r);
+            len += (size_t)snprintf(to + len, cap - len, " %s", register_name(r));
     for (int i = 0; i < ir->slot_count && n->op == N_LOOP; i++) {
         const struct ir_slot *s = &ir->slots[i];
-        len += (size_t)snprintf(to + len, cap - len, " r%u=%u@%s%+lld", s->reg, s->bytes, register_name(s->base),
+        len += (size_t)snprintf(to + len, cap - len, " %s=%u@%s%+lld", register_name(s->reg), s->bytes, register_name(s->base),
                                 (long long)s->at);
     }
 }

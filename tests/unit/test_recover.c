@@ -124,6 +124,16 @@ PROGRAM(slot_calls, "mov r14d, 6\n"
                     "cmovb r8, r9\n call r8\n add rax, [rdi+64]\n dec r14d\n jnz 0b\n jmp r15\n"
                     "1: add rax, 7\n push rax\n pop rdx\n ret\n 2: sub rax, 9\n ret");
 
+/* Numbers in vector registers; those that are borrowed, xmm8 and up, hold something before and after. */
+PROGRAM(numbers, "movups xmm8, [rdi+200]\n movups xmm9, [rdi+300]\n movups xmm10, [rdi+400]\n mov r14d, 7\n"
+                 "mov eax, 3\n cvtsi2sd xmm0, eax\n movsd [rdi+64], xmm0\n movss xmm2, [rdi+64]\n movss [rdi+72], xmm2\n"
+                 "0: movsd xmm1, [rdi+64]\n addsd xmm0, xmm1\n movsd [rdi+64], xmm0\n mulsd xmm0, [rdi+64]\n"
+                 "movss xmm3, [rdi+72]\n addss xmm3, [rdi+72]\n movss [rdi+72], xmm3\n"
+                 "mov ebx, r14d\n and ebx, 3\n mov [rdi+rbx*8+40], rax\n cmp r14d, 2\n je 3f\n"
+                 "2: dec r14d\n jnz 0b\n movups [rdi+500], xmm8\n movups [rdi+520], xmm9\n movups [rdi+540], xmm10\n"
+                 "movups [rdi+560], xmm0\n movups [rdi+580], xmm1\n movups [rdi+600], xmm3\n jmp r15\n"
+                 "3: addsd xmm0, [rdi+64]\n jmp 2b");
+
 static void test_exits_and_back_edges(void **state)
 {
     (void)state;
@@ -188,6 +198,7 @@ static void test_promoted(void **state)
 {
     (void)state;
     CHECK(slots, &promoted, 6);
+    CHECK(numbers, &promoted, 54);
     CHECK(slot_calls, &promoted, 6);
     CHECK(slots, &computed, 6);
     CHECK(slot_calls, &computed, 6);

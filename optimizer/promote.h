@@ -1,0 +1,63 @@
+/* What the parts of pass_promote share: pass_promote.c finds slots and makes the new body, promote_check.c sees to the stores
+ * that may reach a slot. */
+#ifndef REHEAT_PROMOTE_H
+#define REHEAT_PROMOTE_H
+
+#include "optimizer/values.h"
+
+#define MAX_ACCESSES 200
+#define MAX_FOUND 40 /* slots and what may be some */
+#define NO_SLOT 0xff
+
+enum access_kind { ACCESS_LOAD = 1, ACCESS_STORE = 2 };
+
+struct access {
+    int node;
+    uint8_t kind; /* mask of enum access_kind */
+    uint8_t slot; /* index of what is found */
+    bool whole; /* the slot's own width */
+    uint8_t root; /* the register whose value at the head is the base; R_NONE: a constant; R_RIP: unknown */
+    uint16_t same_base; /* registers that hold the base and an offset */
+    int64_t apart[16]; /* their offsets from it */
+    struct place at;
+};
+
+struct found {
+    uint32_t base; /* id */
+    uint8_t root, bytes, load_bytes, reg;
+    uint8_t touched; /* bytes, by the first iteration */
+    bool bad, stored;
+    bool vector; /* a number in a vector register */
+    int gain;
+    int64_t off;
+};
+
+struct promotion {
+    struct ir *ir;
+    int body, first; /* nodes; of them, those of the first iteration */
+    struct access access[MAX_ACCESSES];
+    int access_count;
+    struct found found[MAX_FOUND];
+    int found_count;
+    uint16_t steady; /* registers that are at the end what they are at the head */
+    uint32_t free; /* a mask as ir.borrowed */
+    uint32_t noted; /* the base that same_base is about */
+    unsigned scratch; /* R_NONE: there is none */
+};
+
+enum check_need { CHECK_NONE, CHECK_ONCE, CHECK_EACH };
+
+static inline bool promote_is_slot(const struct found *f) { return !f->bad && f->gain > 0; }
+
+/* Its address is the same in each iteration. */
+static inline bool promote_is_fixed(const struct promotion *p, const struct access *a)
+{
+    return a->root == R_NONE || (a->root < R_NONE && p->steady & 1u << a->root);
+}
+
+/* Leaves slots of those bases only that are worth it; true when a check is needed. */
+bool promote_choose_groups(struct promotion *p);
+/* The checks that are needed once, or in front of access a. RC_TOO_LONG. */
+rc_t promote_add_checks(struct promotion *p, const struct access *a, enum check_need need);
+
+#endif
