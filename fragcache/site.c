@@ -4,6 +4,7 @@
 #include <elf.h>
 
 #include "fragcache/hook.h"
+#include "fragcache/landing.h"
 #include "fragcache/pun.h"
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
@@ -40,6 +41,7 @@ static uint64_t copy_start, copy_end; /* what it is a copy of */
 
 void site_forget(void)
 {
+    landing_forget();
     module_count = module_next = 0;
     copy_start = copy_end = 0;
 }
@@ -349,16 +351,6 @@ static bool branch_ends_at(const struct module *m, uint64_t end)
 
 static uint8_t byte_at(uint64_t at) { return *(const uint8_t *)at; }
 
-/* e8 call, e9 jmp, 0f 80..8f jcc, c7 f8 xbegin: the opcodes before a rel32 that ends at `end`. */
-static bool opcode_before_rel32(uint64_t end, uint64_t start)
-{
-    uint8_t last = byte_at(end - 5);
-    if (last == 0xe8 || last == 0xe9)
-        return true;
-    return end - 6 >= start && (((last & 0xf0) == 0x80 && byte_at(end - 6) == 0x0f) ||
-                                (last == 0xf8 && byte_at(end - 6) == 0xc7));
-}
-
 /* 70..7f jcc, e0..e3 loop and jrcxz, eb jmp. */
 static bool opcode_before_rel8(uint64_t end)
 {
@@ -371,9 +363,9 @@ static bool lands(const struct interior *in, uint64_t target) { return target - 
 /* A direct branch in [start, end), which is mapped, lands in the interior. */
 static bool scan(const struct module *m, uint64_t start, uint64_t end, const struct interior *in)
 {
-    for (uint64_t e = start + 5; e <= end; e++)
-        if (lands(in, e + (uint64_t)(int64_t)(int32_t)load32(e - 4)) && opcode_before_rel32(e, start) &&
-            branch_ends_at(m, e))
+    bool far_ones = landing_possible(start, end, in->lo, in->hi);
+    for (uint64_t e = start + 5; far_ones && e <= end; e++)
+        if (lands(in, e + (uint64_t)(int64_t)(int32_t)load32(e - 4)) && landing_opcode(e, start) && branch_ends_at(m, e))
             return true;
     uint64_t near = in->lo - SHORT_REACH > start ? in->lo - SHORT_REACH : start;
     uint64_t far = in->hi + SHORT_REACH < end ? in->hi + SHORT_REACH : end;
@@ -396,7 +388,6 @@ static bool landed_on(const struct module *m, uint64_t start, uint64_t end, cons
 }
 
 static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
-static uint64_t max64(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 /* --- the tactics */
 
@@ -413,7 +404,7 @@ static rc_t check_one(const struct module *m, enum hook_tactic tactic, struct si
     struct site_function f;
     bool known = function_find(m, at, &f);
     uint64_t reach = known ? SHORT_REACH : BLIND_REACH;
-    uint64_t start = at - reach, end = in.hi + reach;
+    uint64_t start = known ? f.start - reach : at - reach, end = known ? f.end + reach : in.hi + reach;
     s->tactic = (uint8_t)tactic;
     s->insn_count = 1;
     s->len = s->insn[0].len;
@@ -422,7 +413,7 @@ static rc_t check_one(const struct module *m, enum hook_tactic tactic, struct si
         return RC_HOOK_PLACE;
     if (hook_conflicts(at, s->written, SITE_JUMP_BYTES))
         return RC_HOOK_OVERLAP;
-    if (landed_on(m, known ? min64(start, f.start) : start, known ? max64(end, f.end) : end, &in))
+    if (landed_on(m, start, end, &in))
         return RC_HOOK_INTERIOR;
     if (tactic == TACTIC_PUN && s->insn[0].kind == IK_PLAIN && !m->rseq)
         pun_take_after(s);
