@@ -6,8 +6,12 @@
 #include "runtime/adopt.h"
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
+
+#define HOLDS_NS 20000000u /* CPU time for which what was seen is believed */
 
 static bool alone;
+static uint64_t seen_ns;
 
 static size_t peek(struct app_pc pc, uint8_t *out, size_t cap)
 {
@@ -31,9 +35,15 @@ static bool constant_at(uint64_t at, unsigned bytes, uint64_t *value)
 
 void facts_refresh(void)
 {
+    uint64_t now = sys_clock_ns(THREAD_CPU);
+    if (seen_ns && now - seen_ns < HOLDS_NS && maps_known())
+        return;
+    seen_ns = now;
     maps_read();
     alone = adopt_alone() && !maps_is_shared();
 }
+
+void facts_expire(void) { seen_ns = 0; }
 
 static uint32_t cpu_features(void)
 {

@@ -8,8 +8,10 @@
 
 #include "optimizer/ir.h"
 
-/* Before a trace is optimized: looks at the address space anew. */
+/* Before a trace is optimized: looks at the address space anew, unless that was done moments ago and nothing has expired. */
 void facts_refresh(void);
+/* Something is about to change. Any thread. */
+void facts_expire(void);
 /* Sets the callbacks and assumptions of an IR. */
 void facts_give(struct ir *ir);
 

@@ -7,6 +7,8 @@
 #include "runtime/base/sys.h"
 #include "tracer/zyload.h"
 
+#define PAGES_AT_ONCE 128u /* of which the kernel is asked */
+
 struct tables {
     const Elf64_Sym *symbols;
     const char *strings;
@@ -19,13 +21,16 @@ static uint64_t dynamic_address(uint64_t bias, uint64_t v) { return v < bias ? v
 /* Whatever is mapped there need not be an ELF file, nor all of it: the kernel tells what can be read. */
 static bool readable(uint64_t at, size_t len)
 {
-    for (uint64_t p = at & ~4095ULL; p < at + len; p += 4096) {
-        char byte;
-        struct {
-            void *base;
-            size_t len;
-        } to = {&byte, 1}, from = {(void *)p, 1};
-        if (sys_call6(__NR_process_vm_readv, sys_getpid(), (long)&to, 1, (long)&from, 1, 0) != 1)
+    char bytes[PAGES_AT_ONCE];
+    struct {
+        uint64_t base, len;
+    } from[PAGES_AT_ONCE], to = {(uint64_t)(uintptr_t)bytes, 0};
+    for (uint64_t p = at & ~4095ULL; p < at + len;) {
+        for (to.len = 0; to.len < PAGES_AT_ONCE && p < at + len; p += 4096) {
+            from[to.len].base = p;
+            from[to.len++].len = 1;
+        }
+        if (sys_call6(__NR_process_vm_readv, sys_getpid(), (long)&to, 1, (long)from, (long)to.len, 0) != (long)to.len)
             return false;
     }
     return true;

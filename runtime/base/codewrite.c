@@ -14,6 +14,7 @@
 static enum code_way way;
 static bool mem_refused;
 static long batch = -1; /* descriptor */
+static int batches; /* within each other */
 static unsigned used;
 
 void code_set_way(enum code_way w)
@@ -55,12 +56,14 @@ static long mem_open(void)
 
 void code_batch_begin(void)
 {
-    if (code_way_in_use() == CODE_WAY_MEM)
+    if (!batches++ && code_way_in_use() == CODE_WAY_MEM)
         batch = mem_open();
 }
 
 void code_batch_end(void)
 {
+    if (--batches)
+        return;
     if (batch >= 0)
         (void)sys_close(batch);
     batch = -1;

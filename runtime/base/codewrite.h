@@ -36,7 +36,7 @@ struct code_piece {
     size_t len;
 };
 
-/* Between these, signals blocked, /proc/self/mem stays open. */
+/* Between the outermost of these, signals blocked, /proc/self/mem stays open. */
 void code_batch_begin(void);
 void code_batch_end(void);
 

@@ -26,6 +26,7 @@ static int last_hit;
 
 void maps_set_loader(uint64_t address) { loader_address = address; }
 void maps_forget(void) { ranges_valid = false; }
+bool maps_known(void) { return ranges_valid; }
 
 static const char *parse_hex(const char *p, uint64_t *v)
 {
@@ -117,10 +118,13 @@ static void data_note(const char *line)
 /* Of data ranges, those of modules. */
 static void data_filter(void)
 {
+    static uint64_t text[MAX_RANGES];
     int kept = 0;
+    for (int k = 0; k < range_count; k++)
+        text[k] = ranges[k].kind == MAP_TEXT ? path_hash(ranges[k].path) : 0;
     for (int i = 0; i < data.count; i++)
         for (int k = 0; k < range_count; k++)
-            if (ranges[k].kind == MAP_TEXT && path_hash(ranges[k].path) == data.range[i].path) {
+            if (text[k] == data.range[i].path) {
                 data.range[kept++] = data.range[i];
                 break;
             }

@@ -33,6 +33,8 @@ void maps_set_loader(uint64_t address);
 const struct map_range *maps_find(struct app_pc pc);
 enum map_kind maps_kind(struct app_pc pc);
 void maps_forget(void);
+/* They were read since. */
+bool maps_known(void);
 /* True when [start, end) touches a range that code was read from since the last maps_forget. */
 bool maps_touches_code(uint64_t start, uint64_t end);
 
