@@ -57,6 +57,7 @@ TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'cases, conversion: tests/e2e/cases.sh -j $(JOBS) -c control=sampled,trial=0,hot=5,passes=convert+idle -k "merge_fault signals"' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'kernels: tests/kernels/run.sh -j $(JOBS) $(TEST_SAMPLED) $(TEST_FULL) -c control=sampled,trial=0,passes=convert+loads+idle' \
+	'residency: tests/e2e/residency.sh $(BUILD)/libreheat.so' \
 	'more: tests/e2e/more.sh -j $(JOBS) $(TEST_SAMPLED) -c control=full' \
 	'faults: tests/e2e/faults.sh -j $(JOBS) -s "calls samplers" -n "1 1+"' \
 	'csmith: tests/e2e/csmith.sh -j $(JOBS) $(TEST_FULL) -n 50 -s 1' \

@@ -93,6 +93,19 @@ static void print_header(FILE *out, const struct proto_page *page, bool running)
     fputs("\n\n", out);
 }
 
+/* Of native samples: what keeps them out of fragments. */
+static void print_why(FILE *out, const struct proto_page *page, uint64_t total)
+{
+    for (unsigned rc = 1; rc < PROTO_REASONS; rc++) {
+        char text[120];
+        if (page->samples_why[rc] == 0)
+            continue;
+        format_reason(rc, text, sizeof text);
+        print_label(out, "");
+        fprintf(out, "%12.2f %%  native: %s\n", percent(page->samples_why[rc], total), text);
+    }
+}
+
 static void print_time(FILE *out, const struct proto_page *page)
 {
     uint64_t total = page->samples_fragment + page->samples_native + page->samples_runtime;
@@ -110,6 +123,7 @@ static void print_time(FILE *out, const struct proto_page *page)
             "%12" PRIu64 "    %" PRIu64 " fragment, %" PRIu64 " native, %" PRIu64 " runtime, %" PRIu64
             " lost\n",
             total, page->samples_fragment, page->samples_native, page->samples_runtime, page->samples_lost);
+    print_why(out, page, total);
     print_label(out, "sampler");
     fprintf(out, "%12s    %s", "", sampler_text(page->sampler));
     if (page->sampler_rate != 0)

@@ -9,8 +9,13 @@
 #include "tracer/rotate.h"
 
 #define LEAST_OPEN 20 /* instructions of a trace that ends before an indirect branch or a call */
+#define LEAST_KEPT 4 /* the same where all that can be had is wanted: trial=0 */
 #define SIDE_INSNS 8
 #define MOST_TRIES 6 /* sites looked at for one trace; each reads a function's branches */
+
+static bool keep_all; /* fragments are kept without a trial */
+
+void adopt_init(bool trial) { keep_all = !trial; }
 
 bool adopt_alone(void)
 {
@@ -52,14 +57,6 @@ static rc_t loop_prepare(struct trace *t, struct insn *insns, int n, enum hook_t
             return trace_rotate(t, insns, n, k);
     }
     return rc;
-}
-
-static bool is_taken(struct app_pc tag)
-{
-    for (const struct fragment *f = fc_newest(); f; f = f->next)
-        if (f->live && app_pc_eq(f->tag, tag))
-            return true;
-    return false;
 }
 
 struct meeting {
@@ -112,9 +109,28 @@ static rc_t sides_prepare(struct trace *t, struct insn *insns, int n, struct sit
     return rc;
 }
 
-/* Where the trace can be entered. */
-static rc_t entry_find(struct trace *t, struct insn *insns, int n, struct site *site)
+/* A path that is no loop: the first of its instructions that allows it, as long as most of the path is left. */
+static rc_t later_prepare(struct trace *t, struct insn *insns, int *n, struct site *site)
 {
+    rc_t rc = RC_HOOK_SHORT;
+    for (int k = 1, tries = 0; k <= *n / 2 && tries < MOST_TRIES && trace_can_trim(t, insns, k); k++) {
+        if (insns[k].kind != IK_PLAIN || passes(insns, *n, insns[k].pc) > 1 || fc_find(insns[k].pc))
+            continue;
+        tries++;
+        rc = check(insns[k].pc, insns[k].len >= SITE_JUMP_BYTES ? TACTIC_LONG : TACTIC_PUN, site);
+        if (rc != RC_OK)
+            continue;
+        trace_trim(t, insns, *n, k);
+        *n -= k;
+        return RC_OK;
+    }
+    return rc;
+}
+
+/* Where the trace can be entered. */
+static rc_t entry_find(struct trace *t, struct insn *insns, int *count, struct site *site)
+{
+    int n = *count;
     if (t->end == TRACE_LOOP && passes(insns, n, t->head) > 1) { /* it would mostly be entered where it does not go on */
         rc_t rc = loop_prepare(t, insns, n, TACTIC_LONG, site);
         return rc == RC_OK ? RC_OK : loop_prepare(t, insns, n, TACTIC_PUN, site);
@@ -129,7 +145,9 @@ static rc_t entry_find(struct trace *t, struct insn *insns, int n, struct site *
     }
     if (rc != RC_OK && t->end == TRACE_LOOP)
         rc = loop_prepare(t, insns, n, TACTIC_LONG, site);
-    return rc == RC_OK ? RC_OK : check(t->head, TACTIC_PUN, site);
+    if (rc != RC_OK)
+        rc = check(t->head, TACTIC_PUN, site);
+    return rc == RC_OK || !keep_all ? rc : later_prepare(t, insns, count, site);
 }
 
 /* Another way round a loop that is entered already: from where that one is left. */
@@ -137,7 +155,7 @@ static rc_t entry_by_links(struct trace *t, struct insn *insns, int n, struct si
 {
     for (int k = 0; k < n; k++) {
         struct app_pc at = insns[k].pc;
-        if (!trace_can_rotate(t, insns, n, k) || passes(insns, n, at) > 1 || is_taken(at) || !fc_has_exits_to(at))
+        if (!trace_can_rotate(t, insns, n, k) || passes(insns, n, at) > 1 || fc_find(at) || !fc_has_exits_to(at))
             continue;
         site->len = 0;
         return trace_rotate(t, insns, n, k);
@@ -145,16 +163,16 @@ static rc_t entry_by_links(struct trace *t, struct insn *insns, int n, struct si
     return RC_BUSY;
 }
 
-rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site)
+rc_t adopt_prepare(struct trace *t, struct insn *insns, int *n, struct site *site)
 {
     if (!adopt_alone())
         return RC_HOOK_THREADS;
-    if (n < 2)
+    if (*n < 2)
         return RC_TOO_SHORT;
-    if (t->end == TRACE_BEFORE && n < LEAST_OPEN)
+    if (t->end == TRACE_BEFORE && *n < (keep_all ? LEAST_KEPT : LEAST_OPEN))
         return RC_TOO_SHORT; /* what leaves at once costs a jump more than it saves */
     TRY(entry_find(t, insns, n, site));
-    return is_taken(t->head) ? entry_by_links(t, insns, n, site) : RC_OK; /* a place can have one hook */
+    return fc_find(t->head) ? entry_by_links(t, insns, *n, site) : RC_OK; /* a place can have one hook */
 }
 
 static bool is_inside(struct app_pc pc)

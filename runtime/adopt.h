@@ -15,10 +15,12 @@
 #include "fragcache/hook.h"
 #include "tracer/record.h"
 
-/* Finds where the trace can be entered and, if that is not its head, rotates it. `site` is then filled. A decline
+/* Once: whether fragments are tried, or all kept. */
+void adopt_init(bool trial);
+/* Finds where the trace of *n instructions can be entered and, if that is not its head, rotates it, or lets it begin later. `site` is then filled. A decline
  * reason when there is no such place; RC_OK with site->len == 0 when only links from other fragments lead here and
  * that is enough. */
-rc_t adopt_prepare(struct trace *t, struct insn *insns, int n, struct site *site);
+rc_t adopt_prepare(struct trace *t, struct insn *insns, int *n, struct site *site);
 /* True when it leads from one fragment back into what another was made from: what it gains, they gain. */
 bool adopt_connects(const struct trace *t);
 /* Hands the variants of a fragment that were emitted held over to the policy. Its set is then 0, and it may be entered, or it waits

@@ -5,7 +5,9 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "runtime/control.h"
+#include "runtime/facts.h"
 #include "runtime/housekeep.h"
+#include "runtime/native.h"
 #include "runtime/policy.h"
 #include "runtime/signals.h"
 #include "runtime/slice.h"
@@ -26,6 +28,7 @@ static struct {
     uint64_t hot, hot_least; /* the threshold now and as set */
     uint64_t runs_at_flush;
     int max_insns;
+    bool flat; /* trial=0: code counts that is run a few times only, and wherever control arrives a path may begin */
     bool sampled; /* control=sampled: system calls, strange code and fragments end a slice */
 } d;
 
@@ -50,6 +53,7 @@ static void text_abandon(uint64_t start, uint64_t end)
         (void)fc_retire_range(start, end);
     block_forget_range(start, end);
     maps_forget();
+    native_forget();
     if (!adopt_hooks())
         policy_forget(); /* its records hold no standing hook */
 }
@@ -72,17 +76,20 @@ static bool text_changes(uint64_t start, uint64_t end)
         fc_flush();
     block_flush();
     maps_forget();
+    native_forget();
     return true;
 }
 
 void dispatch_no_longer_alone(void)
 {
+    facts_expire();
     if (d.sampled && control_ready() && !dispatch_in_control() && fc_stats_get().live)
         (void)dispatch_text_changes(0, UINT64_MAX);
 }
 
 bool dispatch_text_changes(uint64_t start, uint64_t end)
 {
+    facts_expire();
     uint64_t mask = sys_signals_set(~0ULL); /* a slice must not begin while its tables are being emptied */
     bool done = text_changes(start, end);
     (void)sys_signals_set(mask);
@@ -172,6 +179,8 @@ static rc_t next_block(struct thread *t, struct app_pc pc, bool taken, struct bl
         if ((*out)->map_kind == MAP_TEXT && site_has_rseq(pc))
             return RC_RSEQ;
         (*out)->checked = true;
+        if (d.sampled)
+            native_note((*out)->pc.v, (*out)->next.v, RC_COLD);
     }
     if (rc == RC_OK && p && !(*out)->source)
         p->succ[taken] = *out;
@@ -238,7 +247,7 @@ static rc_t trace_complete(struct thread *t)
 /* Counts b as a head candidate; starts a trace when it is hot. */
 static void count_head(struct thread *t, struct block *b)
 {
-    if (b->declined || (b->heat += t->candidate) < d.hot * LOOP_HEAD || (d.sampled && policy_full()))
+    if (b->declined || (b->heat += d.flat ? LOOP_HEAD : t->candidate) < d.hot * LOOP_HEAD || (d.sampled && policy_full()))
         return;
     rc_t rc = rec_may_contain(b);
     if (rc == RC_OK) {
@@ -249,6 +258,7 @@ static void count_head(struct thread *t, struct block *b)
     } else {
         stats_declined(rc);
         b->declined = (uint8_t)rc;
+        native_note(b->pc.v, b->next.v, rc);
     }
 }
 
@@ -300,8 +310,9 @@ static struct outcome run_block(struct thread *t, struct block *b)
         targets_note(b->next, o.next);
     if (b->kind == IK_JMP_IND || b->kind == IK_CALL_IND)
         path_note(&t->rec.path, b->pc, o.next);
+    bool indirect = b->kind == IK_RET || b->kind == IK_JMP_IND;
     bool back = o.taken && o.next.v <= b->pc.v && b->kind != IK_RET && !call;
-    t->candidate = back || b->map_kind != MAP_TEXT ? LOOP_HEAD : call ? CALLED_HEAD : NO_HEAD;
+    t->candidate = back || b->map_kind != MAP_TEXT ? LOOP_HEAD : call || (d.flat && indirect) ? CALLED_HEAD : NO_HEAD;
     return o;
 }
 
@@ -424,7 +435,9 @@ void dispatch_init(const struct options *o)
 {
     control_init();
     d.sampled = o->control == CONTROL_SAMPLED;
-    d.hot = d.hot_least = d.sampled ? (o->hot + 4) / 5 : o->hot; /* the sample has already voted */
+    d.flat = d.sampled && !o->trial;
+    uint64_t share = d.flat ? 25 : d.sampled ? 5 : 1; /* the sample has already voted */
+    d.hot = d.hot_least = (o->hot + share - 1) / share;
     d.max_insns = (int)o->max_insns;
     code_set_sizes(BLOCK_AREA_BYTES, o->cache_bytes);
 }

@@ -1,9 +1,11 @@
 #include "runtime/housekeep.h"
 
 #include "fragcache/cache.h"
+#include "fragcache/pun.h"
 #include "runtime/base/sys.h"
 #include "runtime/dispatch.h"
 #include "runtime/log.h"
+#include "runtime/native.h"
 #include "runtime/policy.h"
 #include "runtime/sampler.h"
 #include "runtime/stats.h"
@@ -37,6 +39,20 @@ static struct {
 
 void housekeep_init(const struct options *o) { hk.options = o; }
 
+/* Why the program runs its own code at `pc`. */
+static rc_t why_native(uint64_t pc)
+{
+    if (near_owner(pc))
+        return RC_OUTSIDE; /* what a hook has displaced */
+    switch (maps_kind(app_pc(pc))) {
+    case MAP_TEXT: break;
+    case MAP_LOADER: return RC_LOADER;
+    default: return RC_NOT_FILE_TEXT;
+    }
+    rc_t why = native_why(pc);
+    return (why == RC_UNSEEN || why == RC_COLD) && policy_waits() ? RC_BUDGET : why;
+}
+
 static void sample_count(uint64_t pc)
 {
     const struct code_region *r = code_region_find(pc);
@@ -56,6 +72,7 @@ static void sample_count(uint64_t pc)
         hk.window_runtime++;
     } else {
         stats.samples_native++;
+        stats.samples_why[why_native(pc)]++;
     }
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/adopt.h"
 #include "runtime/candidate.h"
 #include "runtime/log.h"
+#include "runtime/native.h"
 #include "runtime/stats.h"
 #include "runtime/trial.h"
 #include "runtime/verify.h"
@@ -13,6 +14,11 @@
 #define MS 1000000ULL
 #define BUDGET_START (6 * MS) /* of slices and trials */
 #define BUDGET_SHARE 400u /* and one part in so many of the thread's CPU time */
+/* With trial=0 there is nothing else to pay for, and what is not found is not had: a tenth until so much is spent, and
+ * then the whole hundredth that the process may be charged over any ten seconds after its first. */
+#define KEEP_START (40 * MS)
+#define KEEP_START_SHARE 10u
+#define KEEP_SHARE 100u
 #define LEAST_WAIT MS
 #define GATHER_NS (60 * MS) /* from the first candidate on */
 #define GATHER_MOST_NS (1000 * MS)
@@ -44,6 +50,7 @@ static struct {
     struct group now; /* on trial; n 0: none */
     enum workclock_source source; /* of the next trial's clocks */
     bool any_kept; /* of this list */
+    bool waits; /* for the budget */
     uint64_t spent, due; /* CPU time in slices; of the next slice */
     uint64_t rest, rest_end; /* after the next time in vain; of the last, in CPU time */
     struct policy_stats stats;
@@ -107,6 +114,8 @@ void policy_sample(uint64_t pc)
 
 static void head_note(const struct fragment *f, struct fragment *now, rc_t why)
 {
+    for (int i = 0; i < f->text_count; i++)
+        native_note(f->text[i].start, f->text[i].end, why ? why : RC_OUTSIDE);
     const struct app_pc heads[] = {f->found_at, f->tag};
     for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
         struct block *b = block_find(heads[i]);
@@ -220,7 +229,18 @@ static void group_split(struct group g)
         queue_add(g.start + i, 1);
 }
 
-bool policy_in_budget(uint64_t now) { return po.spent <= BUDGET_START + now / BUDGET_SHARE; }
+static uint64_t budget_share(void) { return po.trial ? BUDGET_SHARE : KEEP_SHARE; }
+
+/* POL-1 */
+static uint64_t budget(uint64_t now)
+{
+    if (po.trial)
+        return BUDGET_START + now / BUDGET_SHARE;
+    uint64_t start = now / KEEP_START_SHARE < KEEP_START ? now / KEEP_START_SHARE : KEEP_START;
+    return BUDGET_START + start + now / KEEP_SHARE;
+}
+
+bool policy_in_budget(uint64_t now) { return po.spent <= budget(now); }
 
 /* Setting clocks costs milliseconds: the parts of a set wait for that. */
 static bool ripe(uint64_t now)
@@ -395,14 +415,15 @@ void policy_slice_begins(void)
         draw_conclusion();
 }
 
-/* POL-1 */
 static uint64_t budget_wait(uint64_t now)
 {
-    uint64_t allowed = BUDGET_START + now / BUDGET_SHARE;
-    uint64_t wait = po.spent > allowed ? (po.spent - allowed) * BUDGET_SHARE : 0;
+    uint64_t allowed = budget(now);
+    uint64_t wait = po.spent > allowed ? (po.spent - allowed) * budget_share() : 0;
     uint64_t least = po.fruitless > 64 ? 100 * MS : po.fruitless > 16 ? 10 * MS : LEAST_WAIT;
     return wait > least ? wait : least;
 }
+
+bool policy_waits(void) { return po.waits; }
 
 uint64_t policy_slice_ends(uint64_t began, uint64_t now)
 {
@@ -416,6 +437,7 @@ uint64_t policy_slice_ends(uint64_t began, uint64_t now)
     uint64_t end = sys_clock_ns(THREAD_CPU), wait = budget_wait(end);
     po.spent += end - began;
     po.stats.slices++;
+    po.waits = !policy_in_budget(end);
     if (po.due < end + wait)
         po.due = end + wait;
     if (policy_wants_samples() && po.due > end + GATHER_SEE_NS)

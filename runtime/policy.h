@@ -12,7 +12,7 @@
  *
  *   POL-1  the time spent in slices stays under a budget that grows with the thread's CPU time.
  *   POL-2  a head that lost is not recorded again before REST has been left often enough (its penalty doubles).
- *   POL-3  with trial=0 everything is kept at once.
+ *   POL-3  with trial=0 everything is kept at once, and short paths and flat code are taken up too: coverage is what it is for.
  *
  * Lock held. */
 #ifndef REHEAT_POLICY_H
@@ -40,6 +40,8 @@ bool policy_tick(uint64_t now, bool in_code, uint64_t *wait);
 void policy_slice_begins(void);
 /* False: the slice is only to see what has become of samples and trials. */
 bool policy_in_budget(uint64_t now);
+/* Since the last slice: the next one waits for the budget. */
+bool policy_waits(void);
 uint64_t policy_slice_ends(uint64_t began, uint64_t now);
 /* Variants of a fragment were emitted that can be entered at `site` (len 0: by links only). */
 rc_t policy_take(struct fragment *const *variants, int n, const struct site *site);

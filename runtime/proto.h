@@ -67,6 +67,8 @@ struct proto_page {
     uint64_t samples_fragment, samples_native, samples_runtime;
     uint64_t samples_lost;
 
+    uint64_t samples_why[PROTO_REASONS]; /* native ones, by rc_t: what became of the code they are in (runtime/native.h) */
+
     uint64_t traces_recorded;
     uint64_t traces_declined[PROTO_REASONS]; /* by rc_t */
 

@@ -278,17 +278,6 @@ static void js_residency(struct writer *w, const struct proto_page *page)
     wr_decimals(w, inside % total, total, 4);
 }
 
-static void js_samples(struct writer *w, const struct proto_page *page)
-{
-    uint64_t total = add_saturated(page->samples_fragment, page->samples_native);
-    js_object(w, "samples");
-    js_unsigned(w, "total", add_saturated(total, page->samples_runtime));
-    js_unsigned(w, "fragment", page->samples_fragment);
-    js_unsigned(w, "native", page->samples_native);
-    js_unsigned(w, "runtime", page->samples_runtime);
-    js_close(w, '}');
-}
-
 /* Counts that are not zero, by the name of their reason. */
 static void js_by_reason(struct writer *w, const char *key, const uint64_t count[PROTO_REASONS])
 {
@@ -301,6 +290,18 @@ static void js_by_reason(struct writer *w, const char *key, const uint64_t count
         wr_text(w, ": ");
         wr_unsigned(w, count[rc]);
     }
+    js_close(w, '}');
+}
+
+static void js_samples(struct writer *w, const struct proto_page *page)
+{
+    uint64_t total = add_saturated(page->samples_fragment, page->samples_native);
+    js_object(w, "samples");
+    js_unsigned(w, "total", add_saturated(total, page->samples_runtime));
+    js_unsigned(w, "fragment", page->samples_fragment);
+    js_unsigned(w, "native", page->samples_native);
+    js_unsigned(w, "runtime", page->samples_runtime);
+    js_by_reason(w, "native_why", page->samples_why);
     js_close(w, '}');
 }
 

@@ -3,12 +3,15 @@
 #include "optimizer/estimate.h"
 #include "optimizer/passes.h"
 #include "runtime/adopt.h"
+#include "runtime/base/codewrite.h"
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
 #include "runtime/candidate.h"
 #include "runtime/dump.h"
 #include "runtime/facts.h"
 #include "runtime/log.h"
+#include "runtime/native.h"
 #include "runtime/plant.h"
 #include "runtime/record_file.h"
 #include "runtime/stats.h"
@@ -36,6 +39,7 @@ static const char *const pass_names[PASS_COUNT] = {
 rc_t traces_init(const struct options *o)
 {
     settings = o;
+    adopt_init(o->trial != 0);
     plant_init(o);
     verify_init(o);
     return RC_OK;
@@ -214,7 +218,7 @@ static rc_t trace_to_fragment(struct trace *t, struct fragment **out)
         return variant_emit(t, n, &(struct kind){(int)settings->unroll, false}, first, out);
     }
     facts_refresh();
-    TRY(adopt_prepare(t, insns, n, &site));
+    TRY(adopt_prepare(t, insns, &n, &site));
     trace_record(t, n);
     struct kind kinds[CANDIDATE_ARMS - 1];
     int count = kinds_of(t, n, kinds);
@@ -271,10 +275,24 @@ static void log_trace(const struct trace *t, rc_t rc, const struct fragment *mad
     log_line(line);
 }
 
+/* What the report says of samples in it. */
+static void note_text(const struct trace *t, rc_t rc)
+{
+    rc_t why = rc != RC_OK ? rc : settings->trial ? RC_BUSY : RC_OUTSIDE;
+    for (int i = 0; i < t->steps; i++)
+        native_note(t->step[i].pc.v, t->step[i].next.v, why);
+}
+
 rc_t traces_install(struct trace *t, struct fragment **out)
 {
+    uint64_t mask = sys_signals_set(~0ULL);
+    code_batch_begin();
     rc_t rc = trace_to_fragment(t, out);
+    code_batch_end();
+    (void)sys_signals_set(mask);
     stats.traces_recorded += rc == RC_OK;
+    if (settings->control == CONTROL_SAMPLED)
+        note_text(t, rc);
     if (log_wants(1))
         log_trace(t, rc, *out);
     return rc;

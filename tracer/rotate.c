@@ -55,3 +55,25 @@ rc_t trace_rotate(struct trace *t, struct insn *insns, int n, int k)
     reverse(insns, 0, n);
     return RC_OK;
 }
+
+bool trace_can_trim(const struct trace *t, const struct insn *insns, int k)
+{
+    if (t->end == TRACE_LOOP)
+        return false;
+    for (int i = 0; i < k; i++)
+        if (insns[i].kind == IK_CALL || insns[i].kind == IK_CALL_IND || insns[i].kind == IK_RET)
+            return false;
+    return true;
+}
+
+void trace_trim(struct trace *t, struct insn *insns, int n, int k)
+{
+    int s = step_of(t, insns, k);
+    for (int i = s; i < t->steps; i++)
+        t->step[i - s] = t->step[i];
+    t->steps -= s;
+    t->insns -= k;
+    t->head = t->step[0].pc = insns[k].pc;
+    for (int i = k; i < n; i++)
+        insns[i - k] = insns[i];
+}

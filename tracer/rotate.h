@@ -1,4 +1,5 @@
-/* Rotation: a loop may be entered at any of its instructions, so its trace may start at any of them.
+/* Rotation: a loop may be entered at any of its instructions, so its trace may start at any of them. Another path may begin
+ * a few instructions later.
  *
  * A hook needs an instruction it can replace; the head NET found often is none. */
 #ifndef REHEAT_ROTATE_H
@@ -13,5 +14,11 @@ bool trace_can_rotate(const struct trace *t, const struct insn *insns, int n, in
 /* Makes instruction k the first: reorders `insns` and rewrites `t`. Only where trace_can_rotate says so.
  * RC_TOO_LONG when the trace has no room for one more step. */
 rc_t trace_rotate(struct trace *t, struct insn *insns, int n, int k);
+
+/* True when a trace that is no loop may begin at instruction k instead: it has made no call by then. What comes before is left
+ * to the program's own code. */
+bool trace_can_trim(const struct trace *t, const struct insn *insns, int k);
+/* Drops the first k of n instructions. */
+void trace_trim(struct trace *t, struct insn *insns, int n, int k);
 
 #endif

@@ -85,6 +85,7 @@ int main(int argc, char **argv)
     static struct proto_page p = {.magic = PROTO_MAGIC, .version = PROTO_VERSION, .bytes = sizeof p,
         .control = 1, .sampler = PROTO_SAMPLER_TIMER, .exe = "/opt/an \"app\"\x1b[31m", .cpu_ns = 2000000000,
         .runtime_ns = 100000000, .samples_fragment = 75, .samples_native = 20, .samples_runtime = 5,
+        .samples_why = {[RC_OUTSIDE] = 8, [RC_UNSEEN] = 12},
         .traces_recorded = 3, .traces_declined = {[RC_TOO_LONG] = 4}, .fragments_live = 1,
         .fragments_emitted = 2, .sampler_reason = RC_PERF_REFUSED, .hooks = 7, .hooks_set = {2, 5, 0},
         .write_ways = PROTO_WRITE_PAGE,
@@ -369,7 +370,7 @@ run "page cut short" 1 "damaged.*the file has 3000" reheat report "$work/cut"
 reheat report "$work/good" >"$work/text"
 for line in "an \"app\"\?\[31m, process $dead, ended, control=full" 'CPU time +2.000 s' \
     'in the runtime +0.100 s +5.00 %' \
-    'residency +75.00 %' 'samples +100 ' 'sampler +timer ticks \(samples: perf_event_open is refused.*' 'hooks +7 +live; set: 2 long, 5 pun, 0 several' \
+    'residency +75.00 %' ' 12.00 % +native: in code that was never' ' 8.00 % +native: in code that has a fragment' 'samples +100 ' 'sampler +timer ticks \(samples: perf_event_open is refused.*' 'hooks +7 +live; set: 2 long, 5 pun, 0 several' \
     'code written by +replaced pages' 'traces recorded +3' 'traces declined +4' \
     ' 4 +trace exceeds the buffer' 'instructions +100 .* 90 .*-10.0 %' \
     'bail-out +yes +after 1.500 s.*do not pay' \

@@ -82,6 +82,7 @@ struct trial_result trial_end(void)
 void trial_abort(void) { trial.aborted++; }
 void trial_forget(void) {}
 
+void native_note(uint64_t start, uint64_t end, rc_t why) { (void)start, (void)end, (void)why; }
 bool verify_on(void) { return false; }
 void stats_declined(rc_t rc) { declined[rc]++; }
 bool log_wants(unsigned level) { return level == 1; } /* the lines are made, and go nowhere */
@@ -183,6 +184,27 @@ static void test_slices_stay_in_the_budget(void **state)
     (void)policy_slice_ends(cpu() - 5 * MS, cpu());
     assert_in_range(policy_stats_get().spent, 5 * MS, 7 * MS);
     assert_int_equal(policy_stats_get().slices, 2);
+}
+
+/* A tenth until 40 ms are spent, and a hundredth: nothing else is paid for. */
+static void test_all_of_a_hundredth_is_used_where_nothing_is_tried(void **state)
+{
+    static const struct options without_trials = {.trial = 0};
+    (void)state;
+    policy_init(&without_trials);
+    po.spent = 6 * MS + 10 * MS + MS;
+    assert_true(policy_in_budget(100 * MS));
+    po.spent++;
+    assert_false(policy_in_budget(100 * MS));
+    po.spent = 6 * MS + 40 * MS + 100 * MS;
+    assert_true(policy_in_budget(10000 * MS));
+    po.spent++;
+    assert_false(policy_in_budget(10000 * MS));
+    assert_in_range(slice(cpu()), 100, 3600000 * MS);
+    assert_true(policy_waits());
+    po.spent = 0;
+    (void)slice(cpu());
+    assert_false(policy_waits());
 }
 
 /* Beyond the budget a slice only looks, and the parts of a set wait. */
@@ -460,6 +482,7 @@ int main(void)
         TEST(test_rests_double_up_to_a_minute),
         TEST(test_looks_are_rarer_while_nothing_is_found),
         TEST(test_slices_stay_in_the_budget),
+        TEST(test_all_of_a_hundredth_is_used_where_nothing_is_tried),
         TEST(test_parts_are_tried_within_the_budget),
         TEST(test_samples_are_wanted_until_there_are_enough),
         TEST(test_ripe_when_sampled_and_nothing_new_comes),

@@ -235,6 +235,16 @@ static void test_reasons_are_counted_by_name(void **state)
     assert_has("\"declined\": {\"too_long\": 3, \"not_file_text\": 18446744073709551615, \"reason_63\": 2}");
 }
 
+static void test_native_samples_by_reason(void **state)
+{
+    (void)state;
+    page.samples_native = 12;
+    page.samples_why[RC_UNSEEN] = 7;
+    page.samples_why[RC_OUTSIDE] = 5;
+    write_page();
+    assert_has("\"native\": 12, \"runtime\": 0, \"native_why\": {\"unseen\": 7, \"outside\": 5}}");
+}
+
 static void test_reason_names_and_texts(void **state)
 {
     (void)state;
@@ -366,6 +376,7 @@ int main(void)
         cmocka_unit_test_setup(test_every_byte_gives_valid_json, clear_page),
         cmocka_unit_test_setup(test_unterminated_strings_stay_inside, clear_page),
         cmocka_unit_test_setup(test_reasons_are_counted_by_name, clear_page),
+        cmocka_unit_test_setup(test_native_samples_by_reason, clear_page),
         cmocka_unit_test_setup(test_reason_names_and_texts, clear_page),
         cmocka_unit_test_setup(test_bailout, clear_page),
         cmocka_unit_test_setup(test_fragments, clear_page),

@@ -81,6 +81,49 @@ static void test_not_into_a_call(void **state)
     assert_false(trace_can_rotate(&trace, insns, n, 0));
 }
 
+/* The same path, not closed, from its k-th instruction on. */
+static void test_a_path_begins_later(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 6; k++) {
+        int n = make_loop();
+        struct insn before[8];
+        memcpy(before, insns, sizeof before);
+        trace.end = TRACE_DIRECT;
+        trace.exit = app_pc(0x3000);
+        trace.insns = n;
+        insns[5].target = 0x3000;
+        trace.step[1].went = app_pc(0x3000);
+        assert_true(trace_can_trim(&trace, insns, k));
+        trace_trim(&trace, insns, n, k);
+        n -= k;
+        assert_int_equal(trace.insns, n);
+        assert_int_equal(trace.steps, k < 3 ? 2 : 1);
+        assert_int_equal(trace.head.v, before[k].pc.v);
+        assert_int_equal(trace.step[0].pc.v, before[k].pc.v);
+        assert_int_equal(trace.step[trace.steps - 1].next.v, 0x200a);
+        for (int i = 0; i < n; i++)
+            assert_int_equal(insns[i].pc.v, before[k + i].pc.v);
+        struct node nodes[16] = {0};
+        struct ir ir = {.nodes = nodes, .cap = 16};
+        assert_ok(ir_build(&ir, &trace, insns, n));
+        assert_int_equal(ir.tag.v, before[k].pc.v);
+    }
+}
+
+static void test_no_path_begins_behind_its_calls(void **state)
+{
+    (void)state;
+    (void)make_loop();
+    assert_false(trace_can_trim(&trace, insns, 1)); /* a loop is rotated */
+    trace.end = TRACE_BEFORE;
+    insns[2].kind = IK_CALL;
+    assert_true(trace_can_trim(&trace, insns, 2));
+    assert_false(trace_can_trim(&trace, insns, 3)); /* its return would match no call */
+    insns[2].kind = IK_CALL_IND;
+    assert_false(trace_can_trim(&trace, insns, 3));
+}
+
 static void test_no_room_for_one_more_step(void **state)
 {
     (void)state;
@@ -95,6 +138,8 @@ int main(void)
         cmocka_unit_test(test_every_rotation_is_the_same_cycle),
         cmocka_unit_test(test_outcomes_move_with_their_branches),
         cmocka_unit_test(test_not_into_a_call),
+        cmocka_unit_test(test_a_path_begins_later),
+        cmocka_unit_test(test_no_path_begins_behind_its_calls),
         cmocka_unit_test(test_no_room_for_one_more_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
