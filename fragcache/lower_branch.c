@@ -195,19 +195,18 @@ static bool chain_compare(struct lowering *l, const struct node *n, uint64_t to,
     }
     if (step != (int32_t)step)
         return false;
-    if (step)
-        asm_lea(&l->a, R_RCX, R_RCX, (int32_t)step);
+    asm_lea(&l->a, R_RCX, R_RCX, (int32_t)step);
     *minus = to;
     asm_loop_op(&l->a, 3, 5); /* jrcxz */
     asm_jmp(&l->a, asm_here(&l->a).v);
     return true;
 }
 
-/* The branch's other targets. subtracted: rcx holds operand - minus; rcx_spilled: it is spilled. */
-static rc_t lower_chain(struct lowering *l, const struct node *n, bool subtracted, bool rcx_spilled, uint64_t minus)
+/* The branch's other targets. subtracted: rcx holds operand - the guard's; rcx_spilled: it is spilled. */
+static rc_t lower_chain(struct lowering *l, const struct node *n, bool subtracted, bool rcx_spilled)
 {
     const struct ir_chain *c = n->chain ? &l->ir->chains[n->chain - 1] : NULL;
-    uint64_t pc = l->ir->insns[n->insn].pc.v;
+    uint64_t minus = n->target, pc = l->ir->insns[n->insn].pc.v;
     for (int i = 0; c && i < c->count; i++) {
         if (!chain_compare(l, n, c->target[i], subtracted, &minus))
             continue;
@@ -219,19 +218,7 @@ static rc_t lower_chain(struct lowering *l, const struct node *n, bool subtracte
     return RC_OK;
 }
 
-rc_t lower_lookup(struct lowering *l, const struct node *n)
-{
-    bool subtract = n->chain && (n->flags_dead & FL_STATUS) != FL_STATUS;
-    bool spilled = subtract && !(free_registers(l, n) & 1u << R_RCX);
-    uint64_t first = n->chain ? l->ir->chains[n->chain - 1].target[0] : 0;
-    if (subtract) {
-        struct node guard = *n;
-        guard.target = first;
-        TRY(lower_subtract(l, &guard, spilled));
-    }
-    TRY(lower_chain(l, n, subtract, spilled, first));
-    return look_up(l, n, spilled);
-}
+rc_t lower_lookup(struct lowering *l, const struct node *n) { return look_up(l, n, false); }
 
 /* What goes elsewhere is left to the program's own branch, whose targets the CPU knows, and whose return it will predict; not
  * where that would lead back here. A return whose call was inlined is not in step with those predictions any more. */
@@ -264,7 +251,7 @@ rc_t lower_place_misses(struct lowering *l, bool native)
         lower_patch_rel32(l, l->misses[i].rel32, (uint32_t)l->a.len);
         l->saved = l->misses[i].saved;
         lower_recipe_at(l, l->ir->insns[n->insn].pc.v, spilled ? R_RCX : R_NONE, R_NONE);
-        TRY(lower_chain(l, n, l->misses[i].subtracted, spilled, n->target));
+        TRY(lower_chain(l, n, l->misses[i].subtracted, spilled));
         TRY(place_miss(l, n, spilled, native));
     }
     l->out->insns_out = insns; /* of the path only */

@@ -250,12 +250,12 @@ static rc_t verify_hammock(const struct ir *ir, int at)
 /* IR-8 */
 static rc_t verify_chain(const struct ir *ir, const struct node *n)
 {
-    if (n->chain > ir->chain_count || (n->op != N_GUARD && n->op != N_LOOKUP))
+    if (n->chain > ir->chain_count || n->op != N_GUARD)
         return RC_VERIFY;
     const struct ir_chain *c = &ir->chains[n->chain - 1];
     bool good = c->count > 0 && c->count <= CHAIN_TARGETS;
     for (int i = 0; good && i < c->count; i++) {
-        good &= c->target[i] && (n->op != N_GUARD || c->target[i] != n->target);
+        good &= c->target[i] && c->target[i] != n->target;
         for (int k = 0; k < i; k++)
             good &= c->target[k] != c->target[i];
     }

@@ -25,7 +25,7 @@
  *         program there reads or writes them, rsp is not one, and nothing outside mentions them. From N_LOOP on, each
  *         slot's register holds what its memory does: a store to a slot follows a PART_UPDATE of its register, or is a
  *         PART_STORE of it; what may store there otherwise follows an N_CHECK.
- *   IR-8  a chain belongs to a guard or a lookup, and its targets are neither 0, nor the guard's, nor twice the same.
+ *   IR-8  a chain belongs to a guard; its targets are neither 0, nor the guard's, nor twice the same.
  *
  * Pure: no process state, no system calls. Memory is the caller's. */
 #ifndef REHEAT_IR_H
@@ -135,7 +135,7 @@ struct node {
     uint8_t part; /* enum node_part */
     uint8_t cc;
     uint8_t hammock; /* N_HAMMOCK: index */
-    uint8_t chain; /* N_GUARD, N_LOOKUP: index + 1; 0: none */
+    uint8_t chain; /* N_GUARD: index + 1; 0: none */
     bool removed, exit_taken, taken; /* taken: as recorded */
     bool appended; /* stands for no instruction: what layout and promote add */
     bool exit_known; /* liveness: at_exit is filled in */

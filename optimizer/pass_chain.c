@@ -1,7 +1,8 @@
 #include "optimizer/passes.h"
 
 #define LEAST_RUNS 8u /* of the branch: fewer say nothing */
-#define LEAST_SHARE 8u /* a target is frequent from this part of the runs on */
+#define LEAST_TIMES 2u
+#define LEAST_SHARE 4u /* a target is frequent when it has this part of the runs that go elsewhere than expected */
 
 /* The branch is passed several times and goes elsewhere each time, as an interpreter's one dispatch does: how often it goes
  * where in all says nothing of where it goes from here. */
@@ -17,7 +18,7 @@ static bool goes_elsewhere(const struct ir *ir, const struct node *n)
 
 static bool may_have_chain(const struct ir *ir, const struct node *n)
 {
-    if (n->removed || n->chain || (n->op != N_GUARD && n->op != N_LOOKUP) || ir->chain_count == IR_CHAINS)
+    if (n->removed || n->chain || n->op != N_GUARD || ir->chain_count == IR_CHAINS)
         return false;
     /* A call that does not go where it is expected to is left to the program's own call, which the return is predicted by. */
     bool call = ir->insns[n->insn].kind == IK_CALL_IND;
@@ -27,9 +28,12 @@ static bool may_have_chain(const struct ir *ir, const struct node *n)
 static struct ir_chain chain_of(const struct node *n, const struct branch_targets *t)
 {
     struct ir_chain c = {.count = 0};
+    uint32_t others = t->runs;
+    for (int i = 0; i < TARGETS_KEPT; i++)
+        others -= t->target[i] == n->target ? t->count[i] : 0;
     for (int i = 0; i < TARGETS_KEPT && c.count < CHAIN_TARGETS; i++) {
-        bool frequent = t->target[i] && t->count[i] >= t->runs / LEAST_SHARE;
-        if (frequent && (n->op == N_LOOKUP || t->target[i] != n->target))
+        bool frequent = t->count[i] >= LEAST_TIMES && t->count[i] >= others / LEAST_SHARE;
+        if (frequent && t->target[i] != n->target)
             c.target[c.count++] = t->target[i];
     }
     return c;
