@@ -2,12 +2,11 @@
 
 #include "runtime/base/mem.h"
 
-#define LEAST_WINDOWS 2 /* of the arm, before its clocks are believed */
 #define LEAST_TICKS 16u /* of a clock that is asked */
 
 static struct {
-    uint64_t ticks[FIT_ARMS][FIT_CLOCKS], ns[FIT_ARMS], unpaid[FIT_ARMS];
-    int windows[FIT_ARMS];
+    uint64_t ticks[FIT_ARMS][FIT_CLOCKS], ns[FIT_ARMS];
+    uint64_t overhead, paid;
 } ex;
 
 void exposure_begin(void) { mem_zero(&ex, sizeof ex); }
@@ -17,9 +16,9 @@ void exposure_window(int arm, const uint64_t ticks[FIT_CLOCKS], uint64_t ns)
     for (int j = 0; j < FIT_CLOCKS; j++)
         ex.ticks[arm][j] += ticks[j];
     ex.ns[arm] += ns;
-    ex.unpaid[arm] += ns;
-    ex.windows[arm]++;
 }
+
+void exposure_overhead(uint64_t ns) { ex.overhead += ns; }
 
 int32_t exposure_loss(int arm)
 {
@@ -27,7 +26,7 @@ int32_t exposure_loss(int arm)
     int n = 0;
     if (arm == 0)
         return 0;
-    if (ex.windows[arm] < LEAST_WINDOWS || ex.windows[0] < LEAST_WINDOWS)
+    if (!ex.ns[arm] || !ex.ns[0])
         return EXPOSURE_PRIOR;
     for (int j = 0; j < FIT_CLOCKS; j++) {
         if (ex.ticks[0][j] + ex.ticks[arm][j] < LEAST_TICKS)
@@ -39,23 +38,28 @@ int32_t exposure_loss(int arm)
         loss[k] = x;
     }
     int32_t median = n ? loss[n / 2] : EXPOSURE_PRIOR;
-    return median < 0 ? 0 : median < VERDICT_ONE ? median : VERDICT_ONE;
+    return median < -VERDICT_ONE ? -VERDICT_ONE : median < VERDICT_ONE ? median : VERDICT_ONE;
 }
 
-static uint64_t cost(const uint64_t ns[FIT_ARMS])
+static int64_t lost(void)
 {
-    uint64_t sum = 0;
+    int64_t sum = 0;
     for (int arm = 1; arm < FIT_ARMS; arm++)
-        if (ns[arm])
-            sum += ns[arm] * (uint64_t)exposure_loss(arm) / VERDICT_ONE;
+        if (ex.ns[arm])
+            sum += (int64_t)ex.ns[arm] * exposure_loss(arm) / VERDICT_ONE;
     return sum;
 }
 
-uint64_t exposure_pay(void)
+static uint64_t least_zero(int64_t x) { return x > 0 ? (uint64_t)x : 0; }
+
+uint64_t exposure_lost(void) { return least_zero(lost()); }
+
+uint64_t exposure_cost(void) { return least_zero(lost() + (int64_t)ex.overhead); }
+
+uint64_t exposure_due(void)
 {
-    uint64_t due = cost(ex.unpaid) * EXPOSURE_SHARE;
-    mem_zero(ex.unpaid, sizeof ex.unpaid);
-    return due;
+    uint64_t due = exposure_cost() * EXPOSURE_SHARE;
+    return due > ex.paid ? due - ex.paid : 0;
 }
 
-uint64_t exposure_cost(void) { return cost(ex.ns); }
+void exposure_rested(uint64_t ns) { ex.paid += ns; }

@@ -12,8 +12,11 @@
 #include "tracer/block.h"
 
 #define MS 1000000ULL
-#define BUDGET_START (6 * MS) /* of slices and trials */
-#define BUDGET_SHARE 400u /* and one part in so many of the thread's CPU time */
+#define BUDGET_START (6 * MS) /* of slices and trials together, for slices; */
+#define TRIAL_START (14 * MS) /* for trials, until they are spread out (exposure.h); */
+#define BUDGET_SHARE 400u /* for both, one part in so many of the thread's CPU time more, */
+#define GAIN_PARTS 2u /* and one in so many of the time that is thought to be gained by what was kept, */
+#define GAIN_SHARE 100u /* but no more than this one of the CPU time */
 /* With trial=0 there is nothing else to pay for, and what is not found is not had: a tenth until so much is spent, and
  * then the whole hundredth that the process may be charged over any ten seconds after its first. */
 #define KEEP_START (40 * MS)
@@ -51,7 +54,8 @@ static struct {
     enum workclock_source source; /* of the next trial's clocks */
     bool any_kept; /* of this list */
     bool waits; /* for the budget */
-    uint64_t spent, due; /* CPU time in slices; of the next slice */
+    uint64_t spent, due; /* CPU time that slices and trials cost, less what was earned; of the next slice */
+    uint64_t earned_at; /* CPU time, up to which that was reckoned */
     uint64_t rest, rest_end; /* after the next time in vain; of the last, in CPU time */
     struct policy_stats stats;
     uint64_t emitted, fruitless; /* fragments at the last slice; slices since one made a fragment */
@@ -61,7 +65,6 @@ void policy_init(const struct options *o) { po.trial = o->trial != 0; }
 
 struct policy_stats policy_stats_get(void)
 {
-    po.stats.spent = po.spent;
     return po.stats;
 }
 
@@ -212,13 +215,29 @@ static void group_part(struct group g)
             (void)fc_move(&po.list[i]->variant[arm], 1, po.list[i]->variant[arm]->id, false);
 }
 
+/* How many have a large part of the samples; they are the first. */
+static int group_heavy(struct group g)
+{
+    int n = 0;
+    while (n < g.n && po.list[g.start + n]->samples * 100 >= po.samples * ALONE_PERCENT)
+        n++;
+    return n;
+}
+
+/* The others' text may be where clocks can stand. */
+static void group_lighten(struct group g)
+{
+    int heavy = group_heavy(g);
+    group_part(g);
+    queue_add(g.start + heavy, g.n - heavy);
+    queue_add(g.start, heavy);
+}
+
 /* Those with a large part of the samples by themselves and first, the others together. */
 static void group_split(struct group g)
 {
-    int alone = 0;
+    int alone = group_heavy(g);
     group_part(g);
-    while (alone < g.n && po.list[g.start + alone]->samples * 100 >= po.samples * ALONE_PERCENT)
-        alone++;
     if (!alone || (alone == g.n && g.n == 1)) {
         queue_add(g.start + g.n / 2, g.n - g.n / 2);
         queue_add(g.start, g.n / 2);
@@ -227,6 +246,12 @@ static void group_split(struct group g)
     queue_add(g.start + alone, g.n - alone);
     for (int i = alone; i-- > 0;)
         queue_add(g.start + i, 1);
+}
+
+static void spend(uint64_t ns)
+{
+    po.spent += ns;
+    po.stats.spent += ns;
 }
 
 static uint64_t budget_share(void) { return po.trial ? BUDGET_SHARE : KEEP_SHARE; }
@@ -240,13 +265,38 @@ static uint64_t budget(uint64_t now)
     return BUDGET_START + start + now / KEEP_SHARE;
 }
 
-bool policy_in_budget(uint64_t now) { return po.spent <= budget(now); }
+/* What was kept pays for looking further: so many ns in each VERDICT_ONE of CPU time. */
+static uint64_t earnings(void)
+{
+    uint64_t gain = po.stats.gain > 0 ? (uint64_t)po.stats.gain / GAIN_PARTS : 0;
+    return gain < VERDICT_ONE / GAIN_SHARE ? gain : VERDICT_ONE / GAIN_SHARE;
+}
 
-/* Setting clocks costs milliseconds: the parts of a set wait for that. */
+static void earn(uint64_t now)
+{
+    uint64_t gain = now > po.earned_at ? (now - po.earned_at) * earnings() / VERDICT_ONE : 0;
+    po.spent -= gain < po.spent ? gain : po.spent;
+    po.earned_at = now;
+}
+
+bool policy_in_budget(uint64_t now)
+{
+    earn(now);
+    return po.spent <= budget(now);
+}
+
+static uint64_t trial_spare(uint64_t now)
+{
+    uint64_t allowed = TRIAL_START + now / BUDGET_SHARE;
+    earn(now);
+    return allowed > po.spent ? allowed - po.spent : 0;
+}
+
+/* Setting clocks costs milliseconds: the parts of a set, and other clocks, wait for that. */
 static bool ripe(uint64_t now)
 {
     if (!po.count || po.queued)
-        return po.queued > 0 && policy_in_budget(now);
+        return po.queued > 0 && trial_spare(now) > 0;
     bool enough = now - po.found_ns > GATHER_NS && po.samples >= GATHER_SAMPLES;
     bool complete = po.fruitless >= BARREN_SLICES || po.count == TRIAL_MEMBERS;
     return (enough && complete) || now - po.found_ns > GATHER_MOST_NS;
@@ -284,7 +334,7 @@ static void log_verdict(struct group g, const struct trial_result *r, uint64_t p
         fmt_str(&f, ", hooks not set: ");
         fmt_dec(&f, r->unset);
     }
-    fmt_str(&f, r->source == WORKCLOCK_EXITS ? ", clocks at exits" : "");
+    fmt_str(&f, r->source == WORKCLOCK_FAST ? ", fast clocks" : "");
     log_line(line);
 }
 
@@ -334,12 +384,13 @@ static void draw_conclusion(void)
     uint64_t percent = group_percent(g);
     po.now.n = 0;
     po.decided = false;
-    po.spent += r.cost_ns;
-    if (log_wants(1))
+    spend(r.cost_ns);
+    bool others = r.idle && r.source < WORKCLOCK_NONE;
+    if (log_wants(others ? 2 : 1))
         log_verdict(g, &r, percent);
     po.stats.trials[r.verdict] += !r.idle;
-    po.source = r.idle ? r.source + 1 : WORKCLOCK_BLOCKS;
-    if (r.idle && r.source < WORKCLOCK_NONE)
+    po.source = others ? r.source + 1 : WORKCLOCK_SLOW;
+    if (others)
         queue_add(g.start, g.n);
     else if (r.no_clock) /* nor will there be one for parts of it */
         list_retire(RC_NO_CLOCK);
@@ -383,14 +434,17 @@ static void next_trial(uint64_t now)
         rc_t rc = group_join(g);
         if (rc == RC_OK)
             rc = trial_begin(&po.list[g.start], g.n, po.source);
-        po.source = WORKCLOCK_BLOCKS;
+        po.source = WORKCLOCK_SLOW;
         if (rc == RC_OK) {
             po.now = g;
             return;
         }
         if (log_wants(1))
             log_no_trial(g, rc);
-        if (g.n > 1 && group_percent(g) >= SPLIT_PERCENT)
+        int heavy = group_heavy(g);
+        if (rc == RC_NO_CLOCK && heavy > 1 && heavy < g.n)
+            group_lighten(g);
+        else if (g.n > 1 && group_percent(g) >= SPLIT_PERCENT)
             group_split(g);
         else
             group_retire(g, rc);
@@ -401,7 +455,7 @@ static void next_trial(uint64_t now)
 bool policy_tick(uint64_t now, bool in_code, uint64_t *wait)
 {
     if (po.now.n && !po.decided) {
-        po.decided = trial_tick(now, wait) != TRIAL_RUNS;
+        po.decided = trial_tick(now, trial_spare(now), wait) != TRIAL_RUNS;
         if (!po.decided)
             return false;
     }
@@ -417,8 +471,9 @@ void policy_slice_begins(void)
 
 static uint64_t budget_wait(uint64_t now)
 {
-    uint64_t allowed = budget(now);
-    uint64_t wait = po.spent > allowed ? (po.spent - allowed) * budget_share() : 0;
+    uint64_t allowed = po.queued ? TRIAL_START + now / BUDGET_SHARE : budget(now), share = budget_share();
+    uint64_t over = po.spent > allowed ? po.spent - allowed : 0;
+    uint64_t wait = over * share * VERDICT_ONE / (VERDICT_ONE + share * earnings());
     uint64_t least = po.fruitless > 64 ? 100 * MS : po.fruitless > 16 ? 10 * MS : LEAST_WAIT;
     return wait > least ? wait : least;
 }
@@ -435,7 +490,7 @@ uint64_t policy_slice_ends(uint64_t began, uint64_t now)
     else if (po.trial && !po.count && po.fruitless >= MOST_BARREN)
         rest_begin(now);
     uint64_t end = sys_clock_ns(THREAD_CPU), wait = budget_wait(end);
-    po.spent += end - began;
+    spend(end - began);
     po.stats.slices++;
     po.waits = !policy_in_budget(end);
     if (po.due < end + wait)
@@ -449,7 +504,7 @@ uint64_t policy_slice_ends(uint64_t began, uint64_t now)
 
 void policy_forked(void)
 {
-    po.due = po.rest_end = po.spent = po.found_ns = 0;
+    po.due = po.rest_end = po.spent = po.stats.spent = po.earned_at = po.found_ns = 0;
     if (po.now.n && !po.decided) {
         trial_abort();
         po.decided = true;

@@ -12,20 +12,21 @@
 #define TOGGLE_SHARE 100u /* a window is so many times as long as switching takes */
 #define MOST_NS 40000000000ULL /* of a trial */
 #define MOST_COST_NS 12000000u /* that it may lose in slower arms */
-#define REST_SHARE 15u /* a block is followed by a rest so many times as long as what its clocks cost, */
-#define LATE_REST_SHARE 60u /* or so many times when there are many already */
-#define LATE_BLOCKS 16
-#define LEAST_REST (2 * WINDOW_NS)
-/* As long as all trials together cost less than this, blocks are not spread out: what is found early is kept early. */
-#define FREE_NS 8000000u
-#define FREE_SHARE 400u /* and one part in so many of the thread's CPU time */
-#define HEAD_TICK_NS 2 /* where every iteration ticks; measured: 0.3 */
+#define LEAST_REST WINDOW_NS
+#define HEAD_TICK_PS 500u /* where every iteration ticks; measured: 300 */
 #define MOST_STARTS 4
 #define THIN_BLOCKS 2
 #define MOST_SPREAD (FIT_ONE / 4) /* of speed, on the average */
 #define HOPELESS_SPREAD (FIT_ONE / 2)
 #define PATIENCE 8 /* blocks */
-#define LEAST_TICKS 32u /* of all clocks in a window */
+#define BEHIND_ERRORS 2
+/* Of all clocks in a window. A clock that counts a whole round of a program's outer loop has few: windows then last longer. */
+#define ENOUGH_TICKS 32u
+#define FEW_TICKS 8u
+#define LEAST_TICKS 5u
+#define PROBE_NS 40000000u /* to see how fast they tick; also the longest window */
+#define PART_NS 7000000u /* a longer window is looked at so often */
+#define SLACK_NS 2000000u /* user time, which the timer is set to, and CPU time differ */
 /* What a tick may cost one arm more than another, as it runs beside other instructions in each (measured: 1.3 ns for a loop
  * of 8 ns; 0.3 ns where both arms pass the same stub in the same place). Where each iteration jumps
  * indirectly to a pun, it may mispredict each time in the native arm only (12 ns, in a loop of Lua's bytecode). */
@@ -39,12 +40,14 @@ static struct {
     enum trial_state state;
     struct candidate *member[TRIAL_MEMBERS];
     int n, arms, dropped; /* dropped: bit for each arm that is out of the race */
-    bool counted, resting;
+    bool counted, resting, probing; /* probing: natively, to see how fast the clocks tick */
     int starts, unset; /* unset: members whose hook could not be set in some window */
     enum workclock_source source;
     bool used[CLOCKS];
     int order[CANDIDATE_ARMS], order_count, at; /* the block's windows */
-    uint64_t since, began, window_ns, cost_ns, block_cost; /* CPU time of the thread */
+    uint64_t since, began, cost_ns; /* CPU time of the thread; cost_ns: before it began again */
+    uint64_t least_ns, window_ns; /* of a window; of this one */
+    uint64_t tick_ns; /* natively between two ticks, of all clocks */
     uint64_t ticks_before[CLOCKS];
     uint64_t ticks_all, ns_all; /* of the windows so far */
     struct estimate each[CANDIDATE_ARMS]; /* at the last look */
@@ -54,7 +57,6 @@ static struct {
     int blocks;
     struct trial_result result;
     uint64_t chance;
-    uint64_t cost_all; /* of all trials, in CPU time */
 } tr;
 
 static uint32_t random_below(uint32_t n)
@@ -111,32 +113,52 @@ static void rest(void)
     c->counted = true;
 }
 
-static void window_open(void)
+static void window_begin(void)
 {
-    switch_all(tr.order[tr.at]);
     for (int j = 0; j < CLOCKS; j++)
         if (tr.used[j])
             tr.ticks_before[j] = workclock_read(j);
     tr.since = sys_clock_ns(THREAD_CPU);
 }
 
+static void window_open(uint64_t now)
+{
+    switch_all(tr.order[tr.at]);
+    window_begin();
+    exposure_overhead(tr.since - now);
+    uint64_t toggle = (tr.since - now) * TOGGLE_SHARE;
+    tr.window_ns = toggle > tr.least_ns ? toggle : tr.least_ns;
+    tr.window_ns += WINDOW_NS / 8 * random_below(8); /* out of step with whatever the program does */
+}
+
+/* All ticks since the window began, and of each clock. */
+static uint64_t ticks_get(uint64_t ticks[CLOCKS])
+{
+    uint64_t sum = 0;
+    for (int j = 0; j < CLOCKS; j++) {
+        ticks[j] = tr.used[j] ? workclock_read(j) - tr.ticks_before[j] : 0;
+        sum += ticks[j];
+    }
+    return sum;
+}
+
+static void ticks_charge(uint64_t ticks, uint64_t ns)
+{
+    uint64_t cost = tr.counted ? ticks * HEAD_TICK_PS / 1000 : ticks * workclock_tick_ns();
+    exposure_overhead(cost < ns ? cost : ns);
+}
+
 /* False: some clocks ticked too often and are out; the blocks so far are of no use. */
 static bool window_close(uint64_t now)
 {
-    uint64_t ticks[CLOCKS] = {0};
-    uint64_t cost = 0;
-    for (int j = 0; j < CLOCKS; j++)
-        if (tr.used[j]) {
-            ticks[j] = workclock_read(j) - tr.ticks_before[j];
-            cost += ticks[j] * (tr.counted ? HEAD_TICK_NS : workclock_tick_ns());
-            tr.ticks_all += ticks[j];
-        }
-    tr.ns_all += now - tr.since;
-    tr.block_cost += cost < now - tr.since ? cost : now - tr.since;
-    if (!tr.counted && tr.blocks < THIN_BLOCKS && workclock_thin(ticks, now - tr.since))
+    uint64_t ticks[CLOCKS], ns = now - tr.since, all = ticks_get(ticks);
+    tr.ticks_all += all;
+    tr.ns_all += ns;
+    ticks_charge(all, ns);
+    if (!tr.counted && tr.blocks < THIN_BLOCKS && workclock_thin(ticks, ns))
         return false;
-    fit_window(tr.windows, tr.order[tr.at], ticks, now - tr.since);
-    exposure_window(tr.order[tr.at], ticks, now - tr.since);
+    fit_window(tr.windows, tr.order[tr.at], ticks, ns);
+    exposure_window(tr.order[tr.at], ticks, ns);
     tr.window[tr.order[tr.at]][tr.blocks] = (int16_t)tr.windows++;
     return true;
 }
@@ -186,7 +208,9 @@ static enum verdict verdict_of_arm(struct estimate e)
     return v == VERDICT_SLOWER ? VERDICT_NEUTRAL : v;
 }
 
-static bool overdue(uint64_t now) { return now - tr.began > MOST_NS || exposure_cost() > MOST_COST_NS; }
+static bool too_dear(void) { return exposure_lost() > MOST_COST_NS; }
+
+static bool overdue(uint64_t now) { return now - tr.began > MOST_NS || too_dear(); }
 
 /* What an arm looks like so far; per 10,000. */
 static void log_look(int arm, struct estimate e, enum verdict v, uint64_t now)
@@ -212,6 +236,34 @@ static void log_look(int arm, struct estimate e, enum verdict v, uint64_t now)
     log_line(line);
 }
 
+static void log_rest(uint64_t pause, uint64_t spare)
+{
+    char line[200];
+    struct fmt f = fmt_on(line, sizeof line);
+    fmt_str(&f, "  block ");
+    fmt_dec(&f, tr.blocks);
+    fmt_str(&f, ": windows of ms ");
+    fmt_dec(&f, (int64_t)(tr.least_ns / 1000000));
+    fmt_str(&f, ", ticks in each ");
+    fmt_dec(&f, (int64_t)(tr.ticks_all / (uint64_t)tr.windows));
+    fmt_str(&f, ", cost us ");
+    fmt_dec(&f, (int64_t)((tr.cost_ns + exposure_cost()) / 1000));
+    fmt_str(&f, ", spare us ");
+    fmt_dec(&f, (int64_t)(spare / 1000));
+    fmt_str(&f, ", rest ms ");
+    fmt_dec(&f, (int64_t)(pause / 1000000));
+    log_line(line);
+}
+
+/* Arms that are surely behind the best one need no more windows. */
+static void drop_behind(struct estimate best, const struct estimate *e)
+{
+    for (int arm = 1; arm < tr.arms; arm++)
+        if (!(tr.dropped >> arm & 1) && e[arm].error != INT32_MAX &&
+            (int64_t)best.mean - e[arm].mean > BEHIND_ERRORS * ((int64_t)best.error + e[arm].error))
+            tr.dropped |= 1 << arm;
+}
+
 static void look(uint64_t now)
 {
     struct trial_result best = {.verdict = VERDICT_NEUTRAL};
@@ -224,22 +276,26 @@ static void look(uint64_t now)
             decide((struct trial_result){.verdict = VERDICT_NEUTRAL, .no_clock = true}, now);
         return;
     }
+    struct estimate all[CANDIDATE_ARMS];
     for (int arm = 1; arm < tr.arms; arm++) {
         if (tr.dropped >> arm & 1)
             continue;
-        struct estimate e = arm_estimate(arm, fitted);
+        struct estimate e = all[arm] = arm_estimate(arm, fitted);
         enum verdict v = verdict_of_arm(e);
         tr.each[arm] = e;
         if (log_wants(2))
             log_look(arm, e, v, now);
         if (v == VERDICT_NONE && (late || tr.blocks >= VERDICT_MOST_BLOCKS))
-            v = VERDICT_NEUTRAL;
+            v = exposure_loss(arm) > 0 && too_dear() ? VERDICT_SLOWER : VERDICT_NEUTRAL;
         if (v == VERDICT_SLOWER || v == VERDICT_NEUTRAL)
             tr.dropped |= 1 << arm;
         if (best.gain.n == 0 || (e.mean > best.gain.mean && e.error != INT32_MAX))
             best.gain = e, best.arm = arm, best.verdict = v;
-        open |= v == VERDICT_NONE;
     }
+    if (best.gain.error != INT32_MAX)
+        drop_behind(best.gain, all);
+    for (int arm = 1; arm < tr.arms; arm++)
+        open |= !(tr.dropped >> arm & 1);
     if (best.verdict != VERDICT_FASTER && open)
         return;
     decide(best, now);
@@ -258,19 +314,66 @@ static void blocks_clear(void)
     order_shuffle();
 }
 
+/* There is nothing here that ticks as often as it should. */
+static void decide_idle(uint64_t now)
+{
+    decide((struct trial_result){.verdict = VERDICT_NEUTRAL, .no_clock = true, .idle = true}, now);
+}
+
 static void start_again(uint64_t now)
 {
     tr.cost_ns += exposure_cost();
     blocks_clear();
+    tr.probing = true;
+    switch_all(0);
+    window_begin();
     if (++tr.starts > MOST_STARTS || workclock_live() == 0)
-        decide((struct trial_result){.verdict = VERDICT_NEUTRAL, .no_clock = true, .idle = true}, now);
+        decide_idle(now);
+}
+
+/* With the clocks in, natively. True when their pace is known, and with it how long a window is. */
+static bool probe(uint64_t now)
+{
+    uint64_t ticks[CLOCKS], ns = now - tr.since, all = ticks_get(ticks);
+    if (workclock_thin(ticks, ns)) {
+        ticks_charge(all, ns);
+        start_again(now);
+        return false;
+    }
+    if (all < ENOUGH_TICKS && ns + SLACK_NS < PROBE_NS)
+        return false;
+    ticks_charge(all, ns);
+    tr.probing = false;
+    if (all < LEAST_TICKS) {
+        decide_idle(now);
+        return false;
+    }
+    tr.tick_ns = ns / all;
+    uint64_t few = FEW_TICKS * tr.tick_ns;
+    tr.least_ns = few < WINDOW_NS ? WINDOW_NS : few < PROBE_NS ? few : PROBE_NS;
+    return true;
+}
+
+/* A long window goes on, unless it already cost more than a trial may. */
+static bool window_goes_on(uint64_t now, uint64_t *wait)
+{
+    uint64_t ticks[CLOCKS], ns = now - tr.since;
+    if (ns + SLACK_NS >= tr.window_ns)
+        return false;
+    uint64_t natively = (ticks_get(ticks) + 1) * tr.tick_ns;
+    if (tr.order[tr.at] && !tr.counted && ns > natively + MOST_COST_NS) {
+        exposure_overhead(ns - natively);
+        decide((struct trial_result){.verdict = VERDICT_SLOWER}, now);
+    }
+    *wait = tr.window_ns - ns < PART_NS ? tr.window_ns - ns : PART_NS;
+    return true;
 }
 
 static void block_end(uint64_t now)
 {
     tr.blocks++;
     if (tr.blocks == THIN_BLOCKS && tr.ticks_all < LEAST_TICKS * (uint64_t)tr.windows)
-        decide((struct trial_result){.verdict = VERDICT_NEUTRAL, .no_clock = true, .idle = true}, now);
+        decide_idle(now);
     else if (tr.unset == tr.n)
         decide((struct trial_result){.verdict = VERDICT_NEUTRAL}, now);
     else if (verdict_due(tr.blocks) || overdue(now))
@@ -278,41 +381,55 @@ static void block_end(uint64_t now)
     order_shuffle();
 }
 
-enum trial_state trial_tick(uint64_t now, uint64_t *wait)
+/* After a block; returns how long. `spare`: what trials may cost now without paying. */
+static uint64_t block_rest(uint64_t now, uint64_t spare)
 {
-    *wait = tr.window_ns;
-    if (tr.state != TRIAL_RUNS)
-        return tr.state;
-    bool rested = tr.resting;
+    uint64_t pause = tr.cost_ns + exposure_cost() < spare ? 0 : exposure_due();
+    if (log_wants(2))
+        log_rest(pause, spare);
+    tr.resting = true;
+    tr.since = now;
+    rest();
+    return pause > LEAST_REST ? pause : LEAST_REST;
+}
+
+static void rest_end(uint64_t now)
+{
     tr.resting = false;
-    if (rested) {
-        if (!tr.counted)
-            workclock_resume();
+    exposure_rested(now - tr.since);
+    if (!tr.counted)
+        workclock_resume();
+}
+
+/* What the signal ends: a rest, a part of the probe or of a window, or a window. False: the same goes on. */
+static bool next(uint64_t now, uint64_t spare, uint64_t *wait)
+{
+    if (tr.resting) {
+        rest_end(now);
+    } else if (tr.probing) {
+        if (!probe(now))
+            return false;
+    } else if (window_goes_on(now, wait)) {
+        return false;
     } else if (!window_close(now)) {
         start_again(now);
+        return false;
     } else if (++tr.at == tr.order_count) {
         block_end(now);
+        if (tr.state == TRIAL_RUNS)
+            *wait = block_rest(now, spare);
+        return false;
     }
-    if (tr.state != TRIAL_RUNS)
-        return tr.state;
-    if (tr.at == 0 && !rested) {
-        uint64_t pause = tr.block_cost * (tr.blocks < LATE_BLOCKS ? REST_SHARE : LATE_REST_SHARE);
-        uint64_t slower = exposure_pay();
-        tr.cost_ns += tr.block_cost;
-        tr.cost_all += tr.block_cost + slower / EXPOSURE_SHARE;
-        pause = tr.cost_all < FREE_NS + now / FREE_SHARE ? 0 : pause + slower;
-        tr.resting = true;
-        rest();
-        *wait = pause > LEAST_REST ? pause : LEAST_REST;
-        tr.block_cost = 0;
-        return tr.state;
+    return true;
+}
+
+enum trial_state trial_tick(uint64_t now, uint64_t spare, uint64_t *wait)
+{
+    *wait = WINDOW_NS;
+    if (tr.state == TRIAL_RUNS && next(now, spare, wait)) {
+        window_open(now);
+        *wait = tr.window_ns < PART_NS ? tr.window_ns : PART_NS;
     }
-    window_open();
-    tr.block_cost += tr.since - now;
-    uint64_t toggle = (tr.since - now) * TOGGLE_SHARE;
-    tr.window_ns = toggle > WINDOW_NS ? toggle : WINDOW_NS;
-    tr.window_ns += tr.window_ns / 8 * random_below(8); /* out of step with whatever the program does */
-    *wait = tr.window_ns;
     return tr.state;
 }
 
@@ -349,17 +466,21 @@ rc_t trial_begin(struct candidate *const *members, int n, enum workclock_source 
     tr.n = n;
     tr.arms = 2;
     tr.starts = tr.unset = 0;
-    tr.cost_ns = tr.block_cost = 0;
+    tr.cost_ns = 0;
     tr.resting = false;
+    tr.probing = !tr.counted;
     for (int i = 0; i < n; i++) {
         tr.member[i] = members[i];
         tr.arms = members[i]->arms > tr.arms ? members[i]->arms : tr.arms;
     }
     tr.began = sys_clock_ns(THREAD_CPU);
-    tr.window_ns = WINDOW_NS;
+    tr.least_ns = tr.window_ns = WINDOW_NS;
     tr.state = TRIAL_RUNS;
     blocks_clear();
-    window_open();
+    if (tr.probing)
+        window_begin();
+    else
+        window_open(tr.began);
     return RC_OK;
 }
 

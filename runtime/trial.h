@@ -47,8 +47,9 @@ struct trial_result {
 /* Begins with n candidates, all on arm 0; those with fewer variants than others stay native in the arms they lack.
  * Clocks are of `source` or a later one. RC_NO_CLOCK: there is none. Outside signal handlers. */
 rc_t trial_begin(struct candidate *const *members, int n, enum workclock_source source);
-/* At a CPU-time signal, `now` the thread's CPU time: closes the window, opens the next. *wait: nanoseconds to the next. */
-enum trial_state trial_tick(uint64_t now, uint64_t *wait);
+/* At a CPU-time signal, `now` the thread's CPU time: closes the window, opens the next. *wait: nanoseconds to the next.
+ * `spare`: nanoseconds that this trial may cost without being spread out; what is found early is kept early. */
+enum trial_state trial_tick(uint64_t now, uint64_t spare, uint64_t *wait);
 /* A decided trial's result; the trial is over, all arms native. */
 struct trial_result trial_end(void);
 /* Ends it without a verdict. */

@@ -2,6 +2,8 @@
 
 #define TRIM_PERCENT 20
 #define WORTH (VERDICT_ONE * 3 / 1000) /* what a trial need not look for: 0.3 % */
+#define EARLY_BLOCKS 4
+#define EARLY_T 1021 /* of t with three degrees of freedom, the same quantile */
 #define FUTILE_T 170 /* hundredths: one in twenty that is worth it is given up at a look */
 
 static const struct {
@@ -78,6 +80,8 @@ struct estimate verdict_estimate(const int32_t *x, int n, int fitted)
 
 bool verdict_due(int n)
 {
+    if (n == EARLY_BLOCKS)
+        return true;
     for (size_t i = 0; i < ARRAY_LEN(looks); i++)
         if (looks[i].n == n)
             return true;
@@ -86,16 +90,18 @@ bool verdict_due(int n)
 
 enum verdict verdict_of(struct estimate e)
 {
-    int64_t keep = 0, mean = e.mean, error = e.error;
+    int64_t keep = e.n < EARLY_BLOCKS ? 0 : EARLY_T, mean = e.mean, error = e.error;
     for (size_t i = 0; i < ARRAY_LEN(looks); i++)
         if (looks[i].n <= e.n)
             keep = looks[i].keep;
     if (!keep)
         return VERDICT_NONE;
-    if ((mean - WORTH) * 100 > keep * error) /* what gains less may be chance, or a clock's cost, and is not missed */
+    if (e.n >= looks[0].n && (mean - WORTH) * 100 > keep * error) /* what gains less may be chance, or a clock's cost, and is not missed */
         return VERDICT_FASTER;
     if (-mean * 300 > keep * 2 * error) /* sooner: to be wrong here costs no more than a gain */
         return VERDICT_SLOWER;
+    if (e.n < looks[0].n)
+        return VERDICT_NONE;
     if (mean * 100 + FUTILE_T * error < WORTH * 100 || e.n >= VERDICT_MOST_BLOCKS)
         return VERDICT_NEUTRAL;
     return VERDICT_NONE;

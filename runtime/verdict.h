@@ -4,8 +4,9 @@
  * native), in units of 1/65536; speed is work by the work clocks for CPU time (fit.h). Workloads drift and neighbours steal, so
  * the estimate is the 20 % trimmed mean, with the error that belongs to it (Yuen, Biometrika 61, 1974).
  *
- * A trial is looked at when it has 8, 12, 16, 24, ... 256 blocks. Each look uses the quantile of Student's t that is passed by
- * chance once in 1000: over all 11 looks together at most 1.1 % of the fragments that gain nothing are kept. */
+ * A trial is looked at when it has 8, 12, 16, 24, ... 256 blocks; and when it has 4, for arms that are much slower. Each look uses
+ * the quantile of Student's t that is passed by chance once in 1000: over all 11 looks together at most 1.1 % of the fragments
+ * that gain nothing are kept. */
 #ifndef REHEAT_VERDICT_H
 #define REHEAT_VERDICT_H
 

@@ -12,12 +12,19 @@
 #define STUB_BYTES 64u
 #define RED_ZONE 136 /* below it: 128 bytes and a spilled register */
 #define IDEAL_SHARE 4096u /* one block run in so many is a tick */
-#define MOST_RATE 12000000u /* ticks a second of all clocks together, */
-#define LAST_RATE 250000000u /* or of the last one */
+#define MANY 3 /* clocks: with more, the fastest can be spared */
+#define MANY_RATE 3000000u /* ticks a second of all clocks together, as long as there are so many; */
+#define MOST_RATE 12000000u /* of those that are left, */
+#define LAST_RATE 250000000u /* or of the last one, of WORKCLOCK_FAST */
+#define FAST_SHARE 16u /* one block run in so many would be too fast */
 #define LEAST_RUNS 4u /* of a block; fewer say nothing about its rate */
 #define APART 32u /* bytes between two clocks */
 #define HOOK_REACH 8u /* a pun's jump ends in bytes that belong to what follows */
 #define RANKED 64
+#define BLOCK_CLOCKS 6 /* at most, as long as there are others, */
+#define EXIT_CLOCKS 9 /* and with those at exits */
+#define SIDES 24
+#define TRIES (3 * WORKCLOCK_MOST)
 #define TABLE 48 /* clocks that are remembered, live or not */
 
 struct clock {
@@ -33,8 +40,15 @@ struct rank {
     uint32_t off; /* how far from the ideal rate, in eighths of an octave */
 };
 
+/* A side of a branch that was never seen taken. */
+struct side {
+    struct app_pc at;
+    uint64_t weight;
+};
+
 static struct {
     uint64_t *count; /* below 2 GiB */
+    enum workclock_source source;
     bool cheap; /* all that were chosen last: see clock_set */
     struct clock clock[TABLE];
     int chosen[WORKCLOCK_MOST + 1]; /* indices; the last is WORKCLOCK_HEAD's, which is not in the table */
@@ -43,6 +57,8 @@ static struct {
     uint64_t runs;
     struct rank ranked[RANKED];
     int ranked_count;
+    struct side side[SIDES]; /* the heaviest first */
+    int side_count;
 } wc;
 
 static rc_t counters_get(void)
@@ -150,6 +166,8 @@ static void rank(struct block *b)
 {
     if (b->map_kind != MAP_TEXT || b->runs < LEAST_RUNS || b->insns < 2)
         return;
+    if (wc.source == WORKCLOCK_SLOW && (uint64_t)b->runs * FAST_SHARE > wc.runs)
+        return;
     struct rank r = {b, octaves((uint64_t)b->runs * IDEAL_SHARE, wc.runs)};
     int i = wc.ranked_count < RANKED ? wc.ranked_count++ : RANKED - 1;
     if (i == RANKED - 1 && wc.ranked[i].b && wc.ranked[i].off <= r.off && wc.ranked_count == RANKED)
@@ -157,6 +175,28 @@ static void rank(struct block *b)
     for (; i && wc.ranked[i - 1].off > r.off; i--)
         wc.ranked[i] = wc.ranked[i - 1];
     wc.ranked[i] = r;
+}
+
+static void side_add(uint64_t at, uint64_t weight)
+{
+    const struct block *known = block_find(app_pc(at));
+    if (known && known->runs >= LEAST_RUNS)
+        return;
+    int i = wc.side_count < SIDES ? wc.side_count++ : SIDES - 1;
+    if (i == SIDES - 1 && wc.side[i].weight >= weight)
+        return;
+    for (; i && wc.side[i - 1].weight < weight; i--)
+        wc.side[i] = wc.side[i - 1];
+    wc.side[i] = (struct side){app_pc(at), weight};
+}
+
+/* What follows a branch back is the end of a loop: sooner or later it comes. Of the rest nobody knows. */
+static void sides_add(struct block *b)
+{
+    if (b->map_kind != MAP_TEXT || b->kind != IK_JCC)
+        return;
+    side_add(b->next.v, b->target <= b->pc.v ? b->runs + (1ULL << 32) : b->runs);
+    side_add(b->target, b->runs);
 }
 
 static bool apart(uint64_t at, int n)
@@ -223,54 +263,83 @@ static int clock_try(int n, struct app_pc at, bool cheap, uint64_t now, struct f
     return n;
 }
 
-static int clocks_at_blocks(bool cheap, uint64_t now, struct fragment *const *own, int members)
+/* For a search: which clocks it is for, and what they must keep away from. */
+struct search {
+    bool cheap;
+    uint64_t now;
+    struct fragment *const *own;
+    int members, n; /* n: chosen so far */
+};
+
+static bool free_place(const struct search *s, struct app_pc at)
 {
-    int n = 0, tries = 0;
-    for (int i = 0; i < wc.ranked_count && n < WORKCLOCK_MOST && tries < 3 * WORKCLOCK_MOST; i++) {
-        struct app_pc at = wc.ranked[i].b->pc;
-        if (!apart(at.v, n) || in_fragment(at.v, at.v + 1, own, members) || near_entry(at.v, own, members))
-            continue;
-        tries++;
-        n = clock_try(n, at, cheap, now, own, members);
-    }
-    return n;
+    return apart(at.v, s->n) && !in_fragment(at.v, at.v + 1, s->own, s->members) && !near_entry(at.v, s->own, s->members);
 }
 
-static int clocks_at_exits(bool cheap, uint64_t now, struct fragment *const *own, int members)
+/* Until `most` are chosen; each of these. */
+static void clocks_at_blocks(struct search *s, int most)
 {
-    int n = 0, tries = 0;
-    for (int i = 0; i < members; i++)
-        for (int k = 0; k < own[i]->exit_count && n < WORKCLOCK_MOST && tries < 3 * WORKCLOCK_MOST; k++) {
-            struct app_pc at = fc_exit(own[i]->first_exit + (uint32_t)k)->target;
-            if (maps_kind(at) != MAP_TEXT || !apart(at.v, n) || in_fragment(at.v, at.v + 1, own, members) ||
-                near_entry(at.v, own, members))
+    for (int i = 0, tries = 0; i < wc.ranked_count && s->n < most && tries < TRIES; i++) {
+        struct app_pc at = wc.ranked[i].b->pc;
+        if (!free_place(s, at))
+            continue;
+        tries++;
+        s->n = clock_try(s->n, at, s->cheap, s->now, s->own, s->members);
+    }
+}
+
+static void clocks_at_exits(struct search *s, int most)
+{
+    for (int i = 0, tries = 0; i < s->members; i++)
+        for (int k = 0; k < s->own[i]->exit_count && s->n < most && tries < TRIES; k++) {
+            struct app_pc at = fc_exit(s->own[i]->first_exit + (uint32_t)k)->target;
+            if (maps_kind(at) != MAP_TEXT || !free_place(s, at))
                 continue;
             tries++;
-            n = clock_try(n, at, cheap, now, own, members);
+            s->n = clock_try(s->n, at, s->cheap, s->now, s->own, s->members);
         }
-    return n;
+}
+
+static void clocks_at_sides(struct search *s, int most)
+{
+    for (int i = 0; i < wc.side_count && s->n < most; i++)
+        if (maps_kind(wc.side[i].at) == MAP_TEXT && free_place(s, wc.side[i].at))
+            s->n = clock_try(s->n, wc.side[i].at, s->cheap, s->now, s->own, s->members);
+}
+
+static int search(struct search *s)
+{
+    bool slow = wc.source == WORKCLOCK_SLOW;
+    if (slow) {
+        clocks_at_blocks(s, BLOCK_CLOCKS);
+        clocks_at_exits(s, EXIT_CLOCKS);
+        clocks_at_sides(s, WORKCLOCK_MOST);
+    }
+    clocks_at_blocks(s, WORKCLOCK_MOST);
+    return s->n;
 }
 
 int workclock_choose(enum workclock_source source, struct fragment *const *own, int members)
 {
-    bool blocks = source == WORKCLOCK_BLOCKS;
     uint64_t mask = sys_signals_set(~0ULL);
     workclock_stop();
     uint64_t now = sys_clock_ns(THREAD_CPU);
+    wc.source = source;
     wc.runs = 0;
-    wc.ranked_count = 0;
+    wc.ranked_count = wc.side_count = 0;
     block_each(runs_add);
     block_each(rank);
+    block_each(sides_add);
     wc.cheap = true;
     for (int round = 0; round < 2 && !wc.live; round++) {
         wc.cheap = round == 0;
-        wc.live = (blocks ? clocks_at_blocks : clocks_at_exits)(wc.cheap, now, own, members);
+        wc.live = search(&(struct search){wc.cheap, now, own, members, 0});
     }
     (void)sys_signals_set(mask);
     return wc.live;
 }
 
-uint64_t workclock_tick_ns(void) { return wc.cheap ? 12 : 20; }
+uint64_t workclock_tick_ns(void) { return !wc.cheap ? 20 : wc.source == WORKCLOCK_FAST ? 5 : 12; }
 
 int workclock_live(void)
 {
@@ -282,7 +351,8 @@ int workclock_live(void)
 
 static bool too_fast(uint64_t ticks, uint64_t ns, int live)
 {
-    return ticks * 1000 / (ns / 1000000 + 1) > (live > 1 ? MOST_RATE : LAST_RATE);
+    uint32_t most = live > MANY ? MANY_RATE : live > 1 || wc.source != WORKCLOCK_FAST ? MOST_RATE : LAST_RATE;
+    return ticks * 1000 / (ns / 1000000 + 1) > most;
 }
 
 bool workclock_thin(const uint64_t *ticks, uint64_t ns)

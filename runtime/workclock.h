@@ -20,8 +20,10 @@
 
 /* Where clocks may stand. */
 enum workclock_source {
-    WORKCLOCK_BLOCKS, /* among the blocks that were interpreted */
-    WORKCLOCK_EXITS, /* where the fragments on trial may be left to: what comes after a loop is seldom interpreted */
+    /* At blocks that are interpreted now and then; where the fragments on trial may be left to, and at the sides of branches that
+     * were never seen taken: what comes after a loop is seldom interpreted. */
+    WORKCLOCK_SLOW,
+    WORKCLOCK_FAST, /* at any block; the last one may tick faster, which costs much */
     WORKCLOCK_NONE
 };
 /* Chooses clocks, and sets their hooks. Returns how many. `own`: the fragments on trial.*/
@@ -30,7 +32,8 @@ int workclock_choose(enum workclock_source source, struct fragment *const *own, 
  * ns. True: some are out. In signal handlers too. */
 bool workclock_thin(const uint64_t *ticks, uint64_t ns);
 int workclock_live(void);
-/* What a tick costs, at most (measured: 6 to 11; 20 where passes come back into the hook's own jump). */
+/* What a tick costs, at most (measured: 3 to 12; 20 where passes come back into the hook's own jump; 1 to 3 in short loops, where
+ * it overlaps with the rest). */
 uint64_t workclock_tick_ns(void);
 /* Out for a while, and in again; in signal handlers too. */
 void workclock_pause(void);

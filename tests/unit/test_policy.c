@@ -17,6 +17,8 @@ static struct {
     enum workclock_source source;
     struct trial_result result;
     rc_t refuse;
+    int most; /* members, or it is refused; 0: any number */
+    uint64_t spare;
 } trial;
 
 struct fc_stats fc_stats_get(void) { return (struct fc_stats){.emitted = emitted}; }
@@ -60,7 +62,7 @@ void candidate_forget_all(void) { made = 0; }
 
 rc_t trial_begin(struct candidate *const *members, int n, enum workclock_source source)
 {
-    if (trial.refuse != RC_OK)
+    if (trial.refuse != RC_OK && n > trial.most)
         return trial.refuse;
     trial.begun++;
     trial.n = n;
@@ -68,9 +70,10 @@ rc_t trial_begin(struct candidate *const *members, int n, enum workclock_source 
     trial.first = (int)members[0]->variant[1]->id;
     return RC_OK;
 }
-enum trial_state trial_tick(uint64_t now, uint64_t *wait)
+enum trial_state trial_tick(uint64_t now, uint64_t spare, uint64_t *wait)
 {
     (void)now;
+    trial.spare = spare;
     *wait = 4 * MS;
     return TRIAL_DECIDED;
 }
@@ -182,7 +185,7 @@ static void test_slices_stay_in_the_budget(void **state)
     po.due = 0;
     po.spent = 0;
     (void)policy_slice_ends(cpu() - 5 * MS, cpu());
-    assert_in_range(policy_stats_get().spent, 5 * MS, 7 * MS);
+    assert_in_range(po.spent, 5 * MS, 7 * MS);
     assert_int_equal(policy_stats_get().slices, 2);
 }
 
@@ -219,11 +222,11 @@ static void test_parts_are_tried_within_the_budget(void **state)
     assert_int_equal(trial.n, 2);
     assert_true(policy_in_budget(cpu()));
     conclude((struct trial_result){.verdict = VERDICT_NEUTRAL, .cost_ns = 100 * MS});
-    assert_false(policy_in_budget(cpu()));
+    assert_int_equal(trial_spare(cpu()), 0);
     assert_int_equal(trial.begun, 1);
     assert_int_equal(policy_phase(cpu()), PROTO_PHASE_TRIAL); /* the parts are not forgotten */
     uint64_t paid = cpu() + 100 * MS * BUDGET_SHARE;
-    assert_true(policy_in_budget(paid));
+    assert_true(trial_spare(paid) > 0);
     (void)slice(paid);
     assert_int_equal(trial.begun, 2);
     assert_int_equal(trial.n, 1);
@@ -401,17 +404,81 @@ static void test_clocks_that_stand_still_are_replaced(void **state)
     samples(1, 30);
     samples(2, 30);
     ripen();
-    assert_int_equal(trial.source, WORKCLOCK_BLOCKS);
-    conclude((struct trial_result){.verdict = VERDICT_NEUTRAL, .idle = true, .no_clock = true, .source = WORKCLOCK_BLOCKS});
+    assert_int_equal(trial.source, WORKCLOCK_SLOW);
+    conclude((struct trial_result){.verdict = VERDICT_NEUTRAL, .idle = true, .no_clock = true, .source = WORKCLOCK_SLOW});
     assert_int_equal(trial.begun, 2);
     assert_int_equal(trial.n, 2);
-    assert_int_equal(trial.source, WORKCLOCK_EXITS);
+    assert_int_equal(trial.source, WORKCLOCK_FAST);
     assert_int_equal(dropped, 0);
     assert_int_equal(policy_stats_get().trials[VERDICT_NEUTRAL], 0);
     conclude((struct trial_result){.verdict = VERDICT_NEUTRAL}); /* each alone, with the first kind again */
     assert_int_equal(trial.n, 1);
-    assert_int_equal(trial.source, WORKCLOCK_BLOCKS);
+    assert_int_equal(trial.source, WORKCLOCK_SLOW);
     assert_int_equal(policy_stats_get().trials[VERDICT_NEUTRAL], 1);
+}
+
+/* Then those with much weight are tried together, before each of them alone: the others' text is where clocks may stand. */
+static void test_without_a_clock_light_members_wait(void **state)
+{
+    (void)state;
+    find(4);
+    samples(1, 40);
+    samples(2, 5);
+    samples(3, 50);
+    samples(4, 5);
+    trial.refuse = RC_NO_CLOCK;
+    trial.most = 2;
+    ripen();
+    assert_int_equal(trial.begun, 1);
+    assert_int_equal(trial.n, 2);
+    assert_int_equal(trial.first, 3);
+    assert_int_equal(fragments[0].set, fragments[2].set);
+    assert_int_not_equal(fragments[1].set, fragments[2].set);
+    conclude((struct trial_result){.verdict = VERDICT_FASTER, .arm = 1});
+    assert_int_equal(fragments[0].set, 0);
+    assert_int_equal(trial.begun, 2); /* the rest in its turn */
+    assert_int_equal(trial.n, 2);
+}
+
+/* What is kept pays for further looks, half of what it gains and one hundredth of the time at most. */
+static void test_gains_are_earned(void **state)
+{
+    (void)state;
+    uint64_t now = 1000 * MS;
+    po.earned_at = now;
+    po.spent = 50 * MS;
+    (void)policy_in_budget(now + 1000 * MS);
+    assert_int_equal(po.spent, 50 * MS); /* nothing was kept */
+    po.stats.gain = VERDICT_ONE / 100;
+    (void)policy_in_budget(now + 2000 * MS);
+    assert_in_range(po.spent, 44 * MS, 46 * MS);
+    po.stats.gain = VERDICT_ONE;
+    (void)policy_in_budget(now + 3000 * MS);
+    assert_in_range(po.spent, 34 * MS, 36 * MS);
+    (void)policy_in_budget(now + 30000 * MS);
+    assert_int_equal(po.spent, 0); /* nothing is saved up */
+    (void)policy_in_budget(now); /* a clock that goes back */
+    assert_int_equal(po.spent, 0);
+}
+
+/* What it may cost is what slices and earlier trials left over. */
+static void test_trials_share_the_budget_with_slices(void **state)
+{
+    uint64_t wait, now = cpu();
+    (void)state;
+    find(1);
+    samples(1, 60);
+    ripen();
+    po.spent = 5 * MS;
+    assert_true(policy_tick(now, false, &wait));
+    assert_int_equal(trial.spare, TRIAL_START + now / BUDGET_SHARE - 5 * MS);
+    po.decided = false;
+    po.spent = 500 * MS;
+    assert_true(policy_tick(now, false, &wait));
+    assert_int_equal(trial.spare, 0);
+    trial.result = (struct trial_result){.verdict = VERDICT_NEUTRAL, .cost_ns = 3 * MS};
+    (void)slice(cpu());
+    assert_in_range(po.spent, 503 * MS, 504 * MS); /* once */
 }
 
 static void test_trials_that_cannot_begin(void **state)
@@ -493,6 +560,9 @@ int main(void)
         TEST(test_of_no_weight_is_not_tried_alone),
         TEST(test_without_a_clock_parts_are_not_tried),
         TEST(test_clocks_that_stand_still_are_replaced),
+        TEST(test_without_a_clock_light_members_wait),
+        TEST(test_gains_are_earned),
+        TEST(test_trials_share_the_budget_with_slices),
         TEST(test_trials_that_cannot_begin),
         TEST(test_without_trials_all_is_kept_at_once),
         TEST(test_forked_while_something_is_tried),

@@ -92,6 +92,21 @@ static void test_gains_are_kept_and_losses_found(void **state)
     assert_true(percent(-0.05, 0.15, VERDICT_FASTER) == 0);
 }
 
+/* What is much slower is found out early; nothing is kept early. */
+static void test_large_losses_are_found_at_the_first_look(void **state)
+{
+    int blocks = 0;
+    (void)state;
+    seed = 5;
+    int early = 0;
+    for (int i = 0; i < 1000; i++)
+        early += trial(-0.3, 0.03, &blocks) == VERDICT_SLOWER && blocks == 4;
+    assert_true(early > 700);
+    for (int i = 0; i < 1000; i++)
+        assert_true(trial(0.3, 0.001, &blocks) == VERDICT_FASTER && blocks >= 8);
+    assert_true(percent(0, 0.05, VERDICT_SLOWER) < 15);
+}
+
 static void test_every_trial_ends(void **state)
 {
     (void)state;
@@ -199,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_estimate_ignores_outliers),
         cmocka_unit_test(test_nothing_gained_is_not_kept),
         cmocka_unit_test(test_gains_are_kept_and_losses_found),
+        cmocka_unit_test(test_large_losses_are_found_at_the_first_look),
         cmocka_unit_test(test_every_trial_ends),
         cmocka_unit_test(test_fit_finds_the_work),
         cmocka_unit_test(test_fit_looks_for_steadiness_in_each_arm),

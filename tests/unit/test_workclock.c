@@ -21,6 +21,13 @@ void block_each(void (*fn)(struct block *))
     for (int i = 0; i < block_count; i++)
         fn(&blocks[i]);
 }
+struct block *block_find(struct app_pc pc)
+{
+    for (int i = 0; i < block_count; i++)
+        if (app_pc_eq(blocks[i].pc, pc))
+            return &blocks[i];
+    return NULL;
+}
 struct fragment *fc_newest(void) { return newest; }
 struct frag_exit *fc_exit(uint32_t number)
 {
@@ -130,7 +137,7 @@ static void test_the_steadiest_are_chosen(void **state)
     blocks[4].insns = 1;
     blocks[6].pc.v = blocks[5].pc.v + 8; /* too near to another */
     refuse[7] = true;
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), WORKCLOCK_MOST);
+    assert_int_equal(workclock_choose(WORKCLOCK_SLOW, NULL, 0), WORKCLOCK_MOST);
     assert_int_equal(workclock_live(), WORKCLOCK_MOST);
     for (int i = 1; i <= 15; i++)
         assert_int_equal(is_live(i), i != 3 && i != 4 && i != 6 && i != 7);
@@ -139,14 +146,29 @@ static void test_the_steadiest_are_chosen(void **state)
     assert_int_equal(written, WORKCLOCK_MOST);
 }
 
+/* Where there is another kind of clock, one that ticks at each pass of the innermost loop is not even tried. */
+static void test_busy_blocks_only_if_asked_for(void **state)
+{
+    (void)state;
+    block_add(1000);
+    for (uint32_t i = 0; i < FAST_SHARE; i++)
+        block_add(i ? 50 : 1000 / FAST_SHARE);
+    assert_int_equal(workclock_choose(WORKCLOCK_SLOW, NULL, 0), WORKCLOCK_MOST);
+    assert_false(is_live(0));
+    new_process(state);
+    block_add(1000);
+    assert_int_equal(workclock_choose(WORKCLOCK_SLOW, NULL, 0), 0);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 1);
+}
+
 static void test_seldom_says_nothing(void **state)
 {
     (void)state;
     for (int i = 0; i < 5; i++)
         block_add(LEAST_RUNS - 1);
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), 0);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 0);
     block_add(LEAST_RUNS);
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), 1);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 1);
 }
 
 static void test_never_in_text_of_fragments(void **state)
@@ -160,7 +182,7 @@ static void test_never_in_text_of_fragments(void **state)
     struct fragment waiting = fragment_of(3, 0, 8, &text[2]), *own = &tried;
     kept.next = &waiting;
     newest = &kept;
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, &own, 1), 3); /* 0, 3 and 4 */
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, &own, 1), 3); /* 0, 3 and 4 */
     assert_int_equal(asked, 3); /* nor are they given a record */
     assert_false(is_live(1));
     assert_false(is_live(2));
@@ -175,10 +197,10 @@ static void test_nor_do_their_bytes_reach_there(void **state)
     block_add(1000);
     struct text_run text;
     struct fragment tried = fragment_of(1, 4, 7, &text), *own = &tried;
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, &own, 1), 1);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, &own, 1), 1);
     assert_false(is_live(1));
     tried = fragment_of(1, 5, 7, &text);
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, &own, 1), 2);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, &own, 1), 2);
     assert_true(is_live(1));
 }
 
@@ -191,7 +213,7 @@ static void test_nor_where_fragments_are_entered(void **state)
     for (int off = -(int)HOOK_REACH; off <= (int)HOOK_REACH; off++) {
         struct fragment tried = {.set = 7, .tag = app_pc(blocks[1].pc.v + (uint64_t)(int64_t)off)}, *own = &tried;
         bool apart_enough = off == -(int)HOOK_REACH || off == (int)HOOK_REACH;
-        assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, &own, 1), apart_enough ? 2 : 1);
+        assert_int_equal(workclock_choose(WORKCLOCK_FAST, &own, 1), apart_enough ? 2 : 1);
         assert_int_equal(is_live(1), apart_enough);
     }
 }
@@ -203,14 +225,14 @@ static void test_dear_places_only_where_there_are_no_others(void **state)
     block_add(1000);
     block_add(1000);
     in_jump[0] = in_jump[1] = true;
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), 1);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 1);
     assert_true(is_live(2));
     in_jump[2] = true;
     new_process(state);
     busy_block();
     block_add(1000);
     in_jump[0] = in_jump[1] = true;
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), 2);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 2);
 }
 
 static void test_the_fastest_are_taken_out(void **state)
@@ -220,19 +242,22 @@ static void test_the_fastest_are_taken_out(void **state)
     busy_block();
     for (int i = 0; i < 3; i++)
         block_add(1000);
-    int n = workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), busy = 0;
+    int n = workclock_choose(WORKCLOCK_FAST, NULL, 0), busy = 0;
     assert_int_equal(n, 4);
     while (wc.clock[wc.chosen[busy]].site.at.v != TEXT)
         busy++;
     for (int i = 0; i < n; i++)
-        ticks[i] = i == busy ? MOST_RATE / 100 : MOST_RATE / 1000;
-    assert_false(workclock_thin(ticks, 20000000)); /* 13 % of the most that is allowed in 10 ms */
+        ticks[i] = i == busy ? MANY_RATE / 100 : MANY_RATE / 1000;
+    assert_false(workclock_thin(ticks, 20000000)); /* 13 % of the most that four may tick in 100 ms */
     assert_true(workclock_thin(ticks, 8000000));
     assert_int_equal(workclock_live(), 3);
     assert_false(is_live(0));
     for (int i = 0; i < n; i++)
         ticks[i] = i == busy ? 0 : MOST_RATE / 10;
-    assert_true(workclock_thin(ticks, 10000000)); /* ten times too fast, but the last may be so */
+    wc.source = WORKCLOCK_SLOW;
+    assert_true(too_fast(MOST_RATE / 10, 10000000, 1)); /* ten times, and none may tick like that */
+    wc.source = WORKCLOCK_FAST;
+    assert_true(workclock_thin(ticks, 10000000)); /* but the last of these may */
     assert_int_equal(workclock_live(), 1);
     for (int i = 0; i < n; i++)
         ticks[i] = is_live(0) ? 0 : LAST_RATE;
@@ -248,7 +273,9 @@ static void test_paused_and_resumed(void **state)
     busy_block();
     block_add(1000);
     block_add(1000);
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), 3);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 3);
+    ticks[0] = MANY_RATE; /* that many are not too fast for three */
+    assert_false(workclock_thin(ticks, 1000000000));
     ticks[0] = MOST_RATE;
     assert_true(workclock_thin(ticks, 10000000));
     assert_int_equal(workclock_live(), 2);
@@ -273,7 +300,7 @@ static void test_the_same_place_keeps_its_record(void **state)
     busy_block();
     block_add(1000);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), 2);
+        assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 2);
     assert_int_equal(stubs, 2);
     assert_int_equal(written, 2);
     assert_int_equal(releases, 0);
@@ -287,15 +314,15 @@ static void test_records_are_used_again_after_a_while(void **state)
         block_count = 0;
         for (int i = 0; i < WORKCLOCK_MOST; i++)
             block_add(1000)->pc.v = TEXT + STEP * (round * WORKCLOCK_MOST + (unsigned)i);
-        assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), WORKCLOCK_MOST);
+        assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), WORKCLOCK_MOST);
     }
     block_count = 0;
     for (unsigned i = 0; i < 3; i++)
         block_add(1000)->pc.v = TEXT + STEP * (BLOCKS - 1 - i);
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), 0);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 0);
     for (int i = 0; i < 2; i++)
         wc.clock[i].cleared_ns -= LIMBO_NS + 1000000;
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), 2);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 2);
     assert_int_equal(releases, 2);
 }
 
@@ -305,7 +332,7 @@ static void test_refused_hooks_end_the_search(void **state)
     for (int i = 0; i < BLOCKS; i++)
         block_add(1000);
     memset(refuse, true, sizeof refuse);
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), 0);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 0);
     assert_in_range(asked, WORKCLOCK_MOST, 2 * 3 * WORKCLOCK_MOST);
     assert_int_equal(sets, 0);
 }
@@ -323,10 +350,50 @@ static void test_at_exits(void **state)
     struct fragment tried = fragment_of(1, 0, 7, &text), *own = &tried;
     tried.first_exit = 10;
     tried.exit_count = 4;
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, &own, 1), 0);
-    assert_int_equal(workclock_choose(WORKCLOCK_EXITS, &own, 1), 2);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, &own, 1), 0);
+    assert_int_equal(workclock_choose(WORKCLOCK_SLOW, &own, 1), 2);
     assert_true(is_live(0) && is_live(2));
     assert_int_equal(workclock_tick_ns(), 12);
+}
+
+/* Or the side of a branch that was never seen taken; behind loops first. */
+static void test_at_sides_of_branches(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 40; i++)
+        block_add(i == 20 ? 1000 : 0)->insns = 1;
+    block_add(30)->insns = 1; /* seen */
+    for (int i = 0; i < 20; i++) {
+        struct block *b = &blocks[i];
+        b->kind = IK_JCC;
+        b->runs = (uint32_t)i + 1;
+        b->next = blocks[i == 3 ? 40 : 20 + i].pc;
+        b->target = i == 5 ? b->pc.v : blocks[40].pc.v;
+    }
+    blocks[19].map_kind = MAP_VOLATILE;
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 0);
+    assert_int_equal(workclock_choose(WORKCLOCK_SLOW, NULL, 0), WORKCLOCK_MOST);
+    assert_int_equal(wc.clock[wc.chosen[0]].site.at.v, blocks[25].pc.v); /* the loop's */
+    for (int i = 28; i < 39; i++)
+        assert_true(is_live(i)); /* what runs most */
+    assert_false(is_live(39));
+    assert_false(is_live(40));
+}
+
+/* Of each kind some, so that one that says nothing is not all there is. */
+static void test_kinds_are_mixed(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * WORKCLOCK_MOST; i++)
+        block_add(100);
+    for (unsigned i = 0; i < 10; i++)
+        exits[i] = block_add(0)->pc;
+    struct fragment tried = {.set = 7, .exit_count = 10, .tag = app_pc(0x1000)}, *own = &tried;
+    assert_int_equal(workclock_choose(WORKCLOCK_SLOW, &own, 1), WORKCLOCK_MOST);
+    int at_blocks = 0;
+    for (int i = 0; i < 2 * WORKCLOCK_MOST; i++)
+        at_blocks += is_live(i);
+    assert_int_equal(at_blocks, WORKCLOCK_MOST - (EXIT_CLOCKS - BLOCK_CLOCKS)); /* there were no sides */
 }
 
 static void test_counters_are_read(void **state)
@@ -336,7 +403,7 @@ static void test_counters_are_read(void **state)
     assert_int_equal(workclock_read(WORKCLOCK_HEAD), 0);
     busy_block();
     block_add(1000);
-    assert_int_equal(workclock_choose(WORKCLOCK_BLOCKS, NULL, 0), 2);
+    assert_int_equal(workclock_choose(WORKCLOCK_FAST, NULL, 0), 2);
     assert_ok(workclock_stub(app_pc(TEXT), cache_pc(0x20000000), &stub));
     wc.count[wc.chosen[1]] = 77;
     wc.count[TABLE] = 99;
@@ -352,6 +419,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_the_steadiest_are_chosen),
+        TEST(test_busy_blocks_only_if_asked_for),
         TEST(test_seldom_says_nothing),
         TEST(test_never_in_text_of_fragments),
         TEST(test_nor_do_their_bytes_reach_there),
@@ -363,6 +431,8 @@ int main(void)
         TEST(test_records_are_used_again_after_a_while),
         TEST(test_refused_hooks_end_the_search),
         TEST(test_at_exits),
+        TEST(test_at_sides_of_branches),
+        TEST(test_kinds_are_mixed),
         TEST(test_counters_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
