@@ -10,7 +10,6 @@
 #define GUARD_FLAGS 6u
 #define LOOKUP 10u
 #define MISSED 20u /* of a branch that a pass takes for unpredictable: a quarter of the times, 20 cycles */
-#define FORWARD 20u /* a value that goes from a store to a load of the next iteration */
 #define SHIFT 2u /* by cl, flags kept when it is 0 */
 
 static bool shifts_by_cl(const struct insn *in)
@@ -53,15 +52,6 @@ static uint32_t node_cost(const struct ir *ir, const struct node *n)
     }
 }
 
-/* Some value went from one iteration to the next through memory, and does no more. */
-static bool forwards(const struct ir *ir)
-{
-    for (int i = 0; i < ir->count; i++)
-        if (ir->nodes[i].part == PART_UPDATE)
-            return true;
-    return false;
-}
-
 struct estimated ir_estimate(const struct ir *ir)
 {
     struct estimated e = {0, 0};
@@ -78,7 +68,8 @@ struct estimated ir_estimate(const struct ir *ir)
         if (n->op == N_BACK_IF && !n->removed)
             break; /* what follows is not on the path */
     }
-    if (forwards(ir) && e.before < FORWARD)
-        e.before = FORWARD;
+    struct estimated chain = ir_estimate_chain(ir);
+    e.before = e.before > chain.before ? e.before : chain.before;
+    e.after = e.after > chain.after ? e.after : chain.after;
     return e;
 }

@@ -11,6 +11,9 @@ struct estimated {
     uint32_t before, after; /* of all of the path, once */
 };
 
+/* Of them, what the longest chain from one iteration to the next through a slot of a loop takes; 0: there is none. */
+struct estimated ir_estimate_chain(const struct ir *ir);
+
 /* After optimize(). */
 struct estimated ir_estimate(const struct ir *ir);
 

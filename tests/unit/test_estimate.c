@@ -70,6 +70,36 @@ static void test_shifts_by_cl(void **state)
     assert_int_equal(ir_estimate(&ir).after, 3 + 3 + 1 + 1);
 }
 
+/* What goes through a slot to the next iteration waits for memory, natively; other slots cost nothing. */
+static void test_chains(void **state)
+{
+    (void)state;
+    static const char *const hex[] = {"f2 0f 10 4d f0", "f2 0f 58 c1", "f2 0f 11 45 f0"}; /* movsd; addsd; movsd */
+    static const char *const made[] = {"41 0f 28 c8", "f2 41 0f 11 c0"}; /* movaps xmm1, xmm8; movsd xmm8, xmm0 */
+    static struct insn to[2];
+    struct ir ir = path(hex, 3);
+    for (int i = 0; i < 2; i++)
+        to[i] = unit_decode(made[i], 0x1000 + 32 * (uint64_t)i);
+    int n = 0;
+    nodes[n++] = (struct node){.op = N_LOOP, .appended = true};
+    nodes[n++] = (struct node){.op = N_INSN, .in = &to[0]};
+    nodes[n++] = (struct node){.op = N_INSN, .insn = 1, .in = &insns[1]};
+    nodes[n++] = (struct node){.op = N_INSN, .insn = 2, .in = &to[1], .part = PART_UPDATE, .appended = true};
+    nodes[n++] = (struct node){.op = N_INSN, .insn = 2, .in = &insns[2]};
+    nodes[n++] = (struct node){.op = N_BACK, .insn = 2, .appended = true};
+    ir.count = n;
+    ir.slots[0] = (struct ir_slot){REG_VECTOR(8), R_RBP, 8, -16};
+    ir.slot_count = 1;
+    struct estimated e = ir_estimate_chain(&ir);
+    assert_int_equal(e.before, 6 * (5 + 4));
+    assert_int_equal(e.after, 6 * 4);
+    assert_int_equal(ir_estimate(&ir).before, e.before);
+    nodes[2].in = &insns[0]; /* what is stored does not hang on what is loaded */
+    insns[1] = insns[0] = unit_decode("f2 0f 10 07", 0x1010); /* movsd xmm0, [rdi] */
+    e = ir_estimate_chain(&ir);
+    assert_true(e.before == 0 && e.after == 0);
+}
+
 static void test_lookup_costs(void **state)
 {
     (void)state;
@@ -88,6 +118,7 @@ int main(void)
         cmocka_unit_test(test_inlined_call_saves),
         cmocka_unit_test(test_dispatch_saves),
         cmocka_unit_test(test_shifts_by_cl),
+        cmocka_unit_test(test_chains),
         cmocka_unit_test(test_lookup_costs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
