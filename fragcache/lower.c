@@ -230,7 +230,12 @@ static rc_t lower_check(struct lowering *l, const struct node *n)
     } else {
         asm_sub_reg(&l->a, c->scratch, c->near);
     }
-    asm_cmp_imm32(&l->a, c->scratch, (int32_t)span);
+    if (span == (int32_t)span) {
+        asm_cmp_imm32(&l->a, c->scratch, (int32_t)span);
+    } else {
+        asm_cmp_const(&l->a, c->scratch, asm_here(&l->a).v);
+        TRY(lower_constant(l, (uint64_t)span));
+    }
     asm_jcc(&l->a, 2, asm_here(&l->a).v);
     l->out->insns_out += 4;
     return lower_add_exit(l, n->target);

@@ -86,7 +86,7 @@ struct ir_slot {
 /* Whether the `bytes` at [base + index * scale + off] meet [near + low, near + high); R_NONE: no such register. */
 struct ir_check {
     uint8_t base, index, scale, near, scratch;
-    uint32_t bytes;
+    uint64_t bytes; /* below 1 << 36 */
     int64_t off, low, high;
 };
 #define IR_SLOTS 14

@@ -48,6 +48,26 @@ static uint8_t root_of(const struct values *start, const struct place *p)
     return R_RIP;
 }
 
+/* constant + index * scale, where the index has 32 bits or fewer: *off and how far it reaches. */
+static uint64_t reach_of(const struct values *s, const struct insn *in, int64_t *off)
+{
+    struct value base = in->mem_base < 16 ? s->reg[in->mem_base] : value_const(0);
+    struct value index = in->mem_index < 16 ? s->reg[in->mem_index] : value_const(0);
+    unsigned scale = in->mem_index < 16 ? in->mem_scale : 1;
+    if (!value_is_const(base)) {
+        struct value other = base;
+        if (scale != 1 && in->mem_index < 16)
+            return 0;
+        base = index;
+        index = other;
+        scale = 1;
+    }
+    if (!value_is_const(base) || value_is_const(index) || index.off || index.bits > 32)
+        return 0;
+    *off = (int64_t)((uint64_t)base.off + (uint64_t)(int64_t)in->mem_disp);
+    return ((1ull << index.bits) - 1) * scale + in->mem_bytes;
+}
+
 static bool add_access(struct promotion *p, const struct access *a)
 {
     if (p->access_count == MAX_ACCESSES)
@@ -71,6 +91,8 @@ static bool note_node(struct promotion *p, const struct values *s, const struct 
         if (!pushes && in->mem_read && in->mem_write)
             a.kind |= ACCESS_LOAD;
         a.root = root_of(start, &a.at);
+        if (!pushes && in->mem_base != R_RIP)
+            a.reach = reach_of(s, in, &a.from);
         if (!add_access(p, &a))
             return false;
     }
@@ -81,12 +103,28 @@ static bool note_node(struct promotion *p, const struct values *s, const struct 
     return a.root == R_RIP || add_access(p, &a);
 }
 
+/* What registers hold at the head has no more bits than it has at the end of either the first iteration or the body. */
+static void look_at_bits(struct promotion *p, struct values *s)
+{
+    struct ir *ir = p->ir;
+    values_start(s, ir);
+    for (int i = 0; i < p->body; i++) {
+        if (!ir->nodes[i].removed)
+            values_step(s, &ir->nodes[i]);
+        for (unsigned r = 0; r < 16 && i + 1 == p->first; r++)
+            p->bits[r] = s->reg[r].bits;
+    }
+    for (unsigned r = 0; r < 16; r++)
+        p->bits[r] = p->bits[r] < s->reg[r].bits ? s->reg[r].bits : p->bits[r];
+}
+
 static bool look(struct promotion *p)
 {
     struct values s, start;
     struct ir *ir = p->ir;
     uint32_t used = 1u << R_RSP;
-    values_start(&s, ir);
+    look_at_bits(p, &s);
+    promote_start(p, &s);
     start = s;
     for (int i = 0; i < p->body; i++) {
         const struct node *n = &ir->nodes[i];

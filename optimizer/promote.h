@@ -19,6 +19,8 @@ struct access {
     uint8_t root; /* the register whose value at the head is the base; R_NONE: a constant; R_RIP: unknown */
     uint16_t same_base; /* registers that hold the base and an offset */
     int64_t apart[16]; /* their offsets from it */
+    int64_t from; /* of a store at a constant and an index of few bits: where it may begin; */
+    uint64_t reach; /* bytes from there on that it may be in; 0: of others */
     struct place at;
 };
 
@@ -41,6 +43,7 @@ struct promotion {
     int found_count;
     uint16_t steady; /* registers that are at the end what they are at the head */
     uint32_t free; /* a mask as ir.borrowed */
+    uint8_t bits[16]; /* of what registers hold at the head, after the first iteration */
     uint32_t noted; /* the base that same_base is about */
     unsigned scratch; /* R_NONE: there is none */
 };
@@ -53,6 +56,14 @@ static inline bool promote_is_slot(const struct found *f) { return !f->bad && f-
 static inline bool promote_is_fixed(const struct promotion *p, const struct access *a)
 {
     return a->root == R_NONE || (a->root < R_NONE && p->steady & 1u << a->root);
+}
+
+/* What is known at the head of the body. */
+static inline void promote_start(const struct promotion *p, struct values *s)
+{
+    values_start(s, p->ir);
+    for (unsigned r = 0; r < 16; r++)
+        s->reg[r].bits = p->bits[r];
 }
 
 /* Leaves slots of those bases only that are worth it; true when a check is needed. */

@@ -46,12 +46,24 @@ static bool first_of_base(const struct promotion *p, const struct access *a)
     return true;
 }
 
+/* No earlier one is somewhere in the same bytes. */
+static bool first_of_reach(const struct promotion *p, const struct access *a)
+{
+    for (const struct access *b = p->access; b < a; b++)
+        if (b->reach == a->reach && b->from == a->from && !promote_is_fixed(p, b))
+            return false;
+    return true;
+}
+
 static enum check_need check_need(const struct promotion *p, const struct access *a, const struct group *g)
 {
     if (!(a->kind & ACCESS_STORE) || (a->root != R_RIP && a->at.base == g->base))
         return CHECK_NONE;
-    if (!promote_is_fixed(p, a))
-        return CHECK_EACH;
+    if (!promote_is_fixed(p, a)) {
+        uint64_t span = a->reach + (uint64_t)(g->high - g->low) - 1;
+        bool within = g->root == R_NONE && (uint64_t)g->high - 1 - (uint64_t)a->from < span; /* would fail always */
+        return !a->reach || within ? CHECK_EACH : first_of_reach(p, a) ? CHECK_ONCE : CHECK_NONE;
+    }
     return first_of_base(p, a) ? CHECK_ONCE : CHECK_NONE;
 }
 
@@ -69,7 +81,7 @@ static bool store_range(const struct promotion *p, const struct access *a, struc
         high = high > b->at.off + b->at.bytes ? high : b->at.off + b->at.bytes;
     }
     c->off = low;
-    c->bytes = (uint32_t)(high - low);
+    c->bytes = (uint64_t)(high - low);
     return high - low < 1 << 20;
 }
 
@@ -86,7 +98,10 @@ static bool check_make(const struct promotion *p, const struct access *a, const 
     c->high = g->high;
     if ((dead & FL_STATUS) != FL_STATUS || p->scratch == R_NONE)
         return false;
-    if (once) {
+    if (once && !promote_is_fixed(p, a)) {
+        c->off = a->from;
+        c->bytes = a->reach;
+    } else if (once) {
         c->base = a->root;
         if (!store_range(p, a, c))
             return false;
@@ -119,7 +134,7 @@ static void note_check_bases(struct promotion *p, uint32_t base)
     if (p->noted == base)
         return;
     p->noted = base;
-    values_start(&s, p->ir);
+    promote_start(p, &s);
     for (int i = 0; i < p->body; i++) {
         if (p->ir->nodes[i].removed)
             continue;

@@ -267,7 +267,7 @@ static void write_promoted(char *to, size_t cap, const struct ir *ir, const stru
     size_t len = 0;
     if (n->op == N_CHECK) {
         const struct ir_check *c = &ir->checks[n->value];
-        snprintf(to, cap, "check %u at %s+%s*%u%+lld in %s%+lld..%+lld by %s > %llx", c->bytes, register_name(c->base),
+        snprintf(to, cap, "check %llu at %s+%s*%u%+lld in %s%+lld..%+lld by %s > %llx", (unsigned long long)c->bytes, register_name(c->base),
                  register_name(c->index), c->scale, (long long)c->off, register_name(c->near), (long long)c->low,
                  (long long)c->high, register_name(c->scratch), (unsigned long long)n->target);
         return;
