@@ -383,16 +383,6 @@ static bool short_check(struct ir *ir, int at)
     return true;
 }
 
-/* A store that may be anywhere in some bytes is taken to be in the first of them. */
-static bool short_reach(struct ir *ir, int at)
-{
-    struct node *n = &ir->nodes[at];
-    if (n->op != N_CHECK || n->removed || ir->checks[n->value].bytes < 1u << 8)
-        return false;
-    ir->checks[n->value].bytes = 1;
-    return true;
-}
-
 /* A slot is loaded from the wrong place. */
 static bool misplaced_slot(struct ir *ir, int at)
 {
@@ -479,7 +469,6 @@ static const struct {
     {"forget-update", forget_update, NULL},
     {"forget-check", forget_check, NULL},
     {"short-check", NULL, short_check},
-    {"short-reach", NULL, short_reach},
     {"misplaced-slot", NULL, misplaced_slot},
     {"forget-restore", NULL, borrows},
     {"unsaved-recipe", NULL, borrows},
