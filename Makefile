@@ -14,7 +14,10 @@ CFLAGS_ALL = -std=gnu2x $(WARN) -I. -MMD -MP
 # The runtime: no libc, general registers only, nothing visible.
 RT_SRC = $(wildcard runtime/base/*.c tracer/*.c optimizer/*.c fragcache/*.c runtime/*.c)
 RT_ASM = $(wildcard tracer/*.S runtime/*.S)
-RT_OBJ = $(RT_SRC:%.c=$(BUILD)/rt/%.o) $(RT_ASM:%.S=$(BUILD)/rt/%.o)
+# What runs in every process is linked first, and so comes in with the headers' pages.
+RT_START = $(addprefix runtime/,entry options slice interpose interpose_syscall interpose_memory sampler)
+RT_OBJ = $(RT_START:%=$(BUILD)/rt/%.o) $(filter-out $(RT_START:%=$(BUILD)/rt/%.o),$(RT_SRC:%.c=$(BUILD)/rt/%.o)) \
+	$(RT_ASM:%.S=$(BUILD)/rt/%.o)
 RT_FLAGS = $(OPT) -ffreestanding -fPIC -fvisibility=hidden -mgeneral-regs-only -mno-red-zone -fno-stack-protector \
 	-fno-tree-loop-distribute-patterns -fcf-protection=none -fno-strict-aliasing \
 	-DREHEAT_ZYDIS_PATH='"$(ZYDIS_PATH)"'

@@ -19,18 +19,18 @@
 
 extern const char *gnu_get_libc_version(void) __attribute__((weak));
 
-/* What a process writes that ends before its first slice shares a page with what the loader wrote. */
-#define AT_START __attribute__((section(".data")))
 static struct options options AT_START;
 static uint64_t loader_address AT_START;
 static bool prepared AT_START;
 
-static const char *env_find(char **envp, const char *name)
+/* The value of REHEAT, or NULL. The name is not taken from the constants, which are on a page that nothing else here touches. */
+static const char *settings_find(char **envp)
 {
-    size_t n = str_len(name);
-    for (; *envp; envp++)
-        if (mem_compare(*envp, name, n) == 0 && (*envp)[n] == '=')
-            return *envp + n + 1;
+    for (; *envp; envp++) {
+        const char *e = *envp;
+        if (e[0] == 'R' && e[1] == 'E' && e[2] == 'H' && e[3] == 'E' && e[4] == 'A' && e[5] == 'T' && e[6] == '=')
+            return e + 7;
+    }
     return NULL;
 }
 
@@ -96,7 +96,7 @@ __attribute__((constructor)) static void reheat_start(int argc, char **argv, cha
         return; /* other C libraries call constructors without arguments */
     interpose_syscall_init();
     options_default(&options);
-    rc_t rc = options_parse(&options, env_find(envp, "REHEAT"), bad);
+    rc_t rc = options_parse(&options, settings_find(envp), bad);
     const Elf64_auxv_t *auxv = auxv_of(envp);
     if (rc == RC_OK && options.control == CONTROL_OFF)
         return;

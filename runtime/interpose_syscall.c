@@ -38,7 +38,8 @@ REH_HIDDEN const uint64_t syscall_watched[WORD(__NR_clone3) + 1] = {WATCHED(0), 
 typedef long syscall_fn(long nr, long a, long b, long c, long d, long e, long f);
 REH_HIDDEN void syscall_direct(void);
 REH_HIDDEN void *syscall_next = (void *)syscall_direct;
-REH_HIDDEN void *clone_next;
+REH_HIDDEN AT_START void *clone_next;
+REH_HIDDEN extern const char syscall_name[], clone_name[];
 
 struct watched {
     long made, result; /* made: the call, with this result */
@@ -110,16 +111,18 @@ __asm__(".weak __errno_location\n"
         "    jmp *clone_next(%rip)\n"
         "1:  mov $-1, %eax\n"
         "    ret\n"
-        ".size clone, . - clone\n");
+        ".size clone, . - clone\n"
+        "syscall_name: .asciz \"syscall\"\n" /* here, and not on a page that nothing else at the start would touch */
+        "clone_name: .asciz \"clone\"\n");
 
 _Static_assert(sizeof syscall_watched * 8 == 448, "the bound in the code");
 
 void interpose_syscall_init(void)
 {
-    void *p = dlsym ? dlsym(RTLD_NEXT_, "syscall") : NULL;
+    void *p = dlsym ? dlsym(RTLD_NEXT_, syscall_name) : NULL;
     if (p)
         syscall_next = p;
-    clone_next = dlsym ? dlsym(RTLD_NEXT_, "clone") : NULL;
+    clone_next = dlsym ? dlsym(RTLD_NEXT_, clone_name) : NULL;
 }
 
 /* No slice comes until the thread is there to be seen; nor is there one while a forked child's parent waits for it. */

@@ -7,32 +7,37 @@
 enum option_type { TYPE_NUM, TYPE_SIZE, TYPE_ENUM, TYPE_STR };
 
 struct option {
-    const char *name;
+    char name[16];
     enum option_type type;
     size_t offset;
-    uint64_t default_, min, max;
-    const char *choices;
+    uint64_t min, max;
+    char choices[24];
 };
 
 #define TYPE_OF_UNIT(unit) ((unit)[0] ? TYPE_SIZE : TYPE_NUM)
 static const struct option table[] = {
 #define OPT_NUM(name, field, def, min, max, unit, help)                                                      \
-    {#name, TYPE_OF_UNIT(unit), offsetof(struct options, field), def, min, max, NULL},
+    {#name, TYPE_OF_UNIT(unit), offsetof(struct options, field), min, max, ""},
 #define OPT_ENUM(name, field, def, choices, help)                                                            \
-    {#name, TYPE_ENUM, offsetof(struct options, field), def, 0, 0, choices},
-#define OPT_STR(name, field, shape, help) {#name, TYPE_STR, offsetof(struct options, field), 0, 0, 0, NULL},
+    {#name, TYPE_ENUM, offsetof(struct options, field), 0, 0, choices},
+#define OPT_STR(name, field, shape, help) {#name, TYPE_STR, offsetof(struct options, field), 0, 0, ""},
 #include "runtime/options.def"
 #undef OPT_NUM
 #undef OPT_ENUM
 #undef OPT_STR
 };
 
+/* Without the table, which is on a page of its own: most processes need no more than this. */
 void options_default(struct options *o)
 {
     mem_zero(o, sizeof *o);
-    for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        if (table[i].type != TYPE_STR)
-            *(uint64_t *)((char *)o + table[i].offset) = table[i].default_;
+#define OPT_NUM(name, field, def, min, max, unit, help) o->field = def;
+#define OPT_ENUM(name, field, def, choices, help) o->field = def;
+#define OPT_STR(name, field, shape, help)
+#include "runtime/options.def"
+#undef OPT_NUM
+#undef OPT_ENUM
+#undef OPT_STR
 }
 
 static bool parse_number(const char *v, size_t len, bool size, uint64_t *out)

@@ -59,9 +59,13 @@ static struct {
     uint64_t rest, rest_end; /* after the next time in vain; of the last, in CPU time */
     struct policy_stats stats;
     uint64_t emitted, fruitless; /* fragments at the last slice; slices since one made a fragment */
-} po = {.rest = REST_NS};
+} po;
 
-void policy_init(const struct options *o) { po.trial = o->trial != 0; }
+void policy_init(const struct options *o)
+{
+    po.trial = o->trial != 0;
+    po.rest = REST_NS;
+}
 
 struct policy_stats policy_stats_get(void)
 {

@@ -8,10 +8,11 @@
 
 #include <stdbool.h>
 
+/* Arrays, not pointers, which the loader would have to relocate in every process; so are the tables below. */
 static const struct {
-    const char *name, *text;
+    char name[24], text[112];
 } reasons[] = {
-    {NULL, NULL}, /* RC_OK */
+    {"", ""}, /* RC_OK */
 #define REASON(id, level, text) {#id, text},
 #include "runtime/base/reasons.def"
 #undef REASON
@@ -27,13 +28,13 @@ const char *proto_reason_name(unsigned rc)
 
 const char *proto_reason_text(unsigned rc)
 {
-    return rc < REASON_COUNT ? reasons[rc].text : NULL;
+    return rc > 0 && rc < REASON_COUNT ? reasons[rc].text : NULL;
 }
 
 /* One member for each enumerated option: its choices. */
 static const struct {
 #define OPT_NUM(name, field, def, min, max, unit, help)
-#define OPT_ENUM(name, field, def, choices, help) const char *name;
+#define OPT_ENUM(name, field, def, choices, help) char name[sizeof choices];
 #define OPT_STR(name, field, shape, help)
 #include "runtime/options.def"
 #undef OPT_ENUM
@@ -354,7 +355,7 @@ static void js_fraction(struct writer *w, const char *key, int64_t ppm)
     wr_decimals(w, size % 1000000, 1000000, 4);
 }
 
-static const char *const passes[] = {
+static const char passes[][16] = {
 #define PASS(name, text) #name,
 #include "optimizer/passes.def"
 #undef PASS

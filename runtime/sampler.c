@@ -14,7 +14,7 @@
 #define MOST_PRECISE 2u /* perf_event_open(2), precise_ip: 2 asks for no skid, 3 demands it */
 
 static rc_t refusal = RC_OK;
-static bool ticks_come;
+static bool ticks_come AT_START;
 static bool no_pmu; /* known after the first try */
 
 static bool spare_clock;

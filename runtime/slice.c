@@ -40,7 +40,7 @@ static struct {
     struct thread *thread; /* that is sampled; NULL before its first slice */
     void (*prepare)(void); /* NULL: done */
     bool forked; /* since the last tick */
-} sl __attribute__((section(".data"))); /* see AT_START in entry.c */
+} sl AT_START;
 
 extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *) __attribute__((weak));
 

@@ -30,7 +30,7 @@ static uint64_t changes; /* by all passes, for bisect= */
 static uint64_t stats_changes[PASS_COUNT];
 static const struct options *settings;
 
-static const char *const pass_names[PASS_COUNT] = {
+static const char pass_names[PASS_COUNT][16] = {
 #define PASS(name, text) [PASS_##name] = #name,
 #include "optimizer/passes.def"
 #undef PASS

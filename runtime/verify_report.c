@@ -39,7 +39,7 @@ static void put_bytes(struct fmt *f, const uint8_t *bytes, size_t n)
 
 static void put_state(struct fmt *f, const char *name, const struct cpu_state *s)
 {
-    static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+    static const char names[][4] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                         "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
     fmt_str(f, name);
     fmt_str(f, " pc ");
@@ -95,7 +95,7 @@ static void put_fragment(struct fmt *f, const struct fragment *fragment)
 
 static void put_summary(struct fmt *f, const struct fragment *fragment, const char *what)
 {
-    static const char *const names[] = {
+    static const char names[][16] = {
 #define PASS(name, text) #name,
 #include "optimizer/passes.def"
 #undef PASS

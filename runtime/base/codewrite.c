@@ -11,8 +11,8 @@
 #define PAGE      4096u
 #define RUN_PAGES 64u /* replaced at once */
 
-static enum code_way way;
-static bool mem_refused;
+static enum code_way way AT_START;
+static bool mem_refused AT_START;
 static long batch = -1; /* descriptor */
 static int batches; /* within each other */
 static unsigned used;

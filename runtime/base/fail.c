@@ -6,7 +6,7 @@
 #define COUNT_MAX 1000000000u
 
 static const struct {
-    const char *name;
+    char name[16];
     long number;
     int error; /* the likely one: errno(3) of the call's manual page */
 } points[] = {

@@ -19,6 +19,8 @@ static inline struct cache_pc cache_pc(uint64_t v) { return (struct cache_pc){v}
 static inline bool app_pc_eq(struct app_pc a, struct app_pc b) { return a.v == b.v; }
 
 #define REH_HIDDEN __attribute__((visibility("hidden")))
+/* What a process writes that ends before its first slice shares a page with what the loader wrote. */
+#define AT_START __attribute__((section(".data")))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 #endif
