@@ -2,10 +2,12 @@
 
 #include "runtime/base/mem.h"
 
+#define LEAST_WINDOWS 2 /* of the arm, before its clocks are believed */
 #define LEAST_TICKS 16u /* of a clock that is asked */
 
 static struct {
     uint64_t ticks[FIT_ARMS][FIT_CLOCKS], ns[FIT_ARMS];
+    int windows[FIT_ARMS];
     uint64_t overhead, paid;
 } ex;
 
@@ -16,6 +18,7 @@ void exposure_window(int arm, const uint64_t ticks[FIT_CLOCKS], uint64_t ns)
     for (int j = 0; j < FIT_CLOCKS; j++)
         ex.ticks[arm][j] += ticks[j];
     ex.ns[arm] += ns;
+    ex.windows[arm]++;
 }
 
 void exposure_overhead(uint64_t ns) { ex.overhead += ns; }
@@ -26,7 +29,7 @@ int32_t exposure_loss(int arm)
     int n = 0;
     if (arm == 0)
         return 0;
-    if (!ex.ns[arm] || !ex.ns[0])
+    if (ex.windows[arm] < LEAST_WINDOWS || ex.windows[0] < LEAST_WINDOWS)
         return EXPOSURE_PRIOR;
     for (int j = 0; j < FIT_CLOCKS; j++) {
         if (ex.ticks[0][j] + ex.ticks[arm][j] < LEAST_TICKS)

@@ -1,7 +1,7 @@
 /* What a trial costs the program while it lasts: time spent in arms that are slower than native, clocks, switching.
  *
- * How much slower an arm is is not known before the verdict, but a rough figure is there after a block: the median, over the work
- * clocks, of how much faster each ticked natively. Without it EXPOSURE_PRIOR is assumed. It may be negative: what is
+ * How much slower an arm is is not known before the verdict, but a rough figure is there after two blocks: the median, over the
+ * work clocks, of how much faster each ticked natively. Until then EXPOSURE_PRIOR is assumed. It may be negative: what is
  * gained in a faster arm pays for the others, so that noise does not add up to a loss. The trial is followed by so much native
  * time that it costs no more than one part in EXPOSURE_SHARE of both; as the figures become better, so does what is still due.
  * trial.c asks for that once all trials together have cost more than a few milliseconds.

@@ -272,7 +272,7 @@ static void look(uint64_t now)
     if (fit_spread() > MOST_SPREAD && log_wants(2))
         log_look(0, (struct estimate){0, 0, tr.blocks}, VERDICT_NONE, now);
     if (fit_spread() > MOST_SPREAD) { /* the clocks do not tell how much work was done */
-        if (tr.blocks >= PATIENCE || fit_spread() > HOPELESS_SPREAD)
+        if (late || tr.blocks >= PATIENCE || fit_spread() > HOPELESS_SPREAD)
             decide((struct trial_result){.verdict = VERDICT_NEUTRAL, .no_clock = true}, now);
         return;
     }
@@ -384,7 +384,8 @@ static void block_end(uint64_t now)
 /* After a block; returns how long. `spare`: what trials may cost now without paying. */
 static uint64_t block_rest(uint64_t now, uint64_t spare)
 {
-    uint64_t pause = tr.cost_ns + exposure_cost() < spare ? 0 : exposure_due();
+    bool known = tr.blocks >= THIN_BLOCKS; /* what the first block cost, the second will tell */
+    uint64_t pause = !known || tr.cost_ns + exposure_cost() < spare ? 0 : exposure_due();
     if (log_wants(2))
         log_rest(pause, spare);
     tr.resting = true;

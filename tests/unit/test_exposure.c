@@ -14,6 +14,7 @@ static void test_assumed_at_first(void **state)
 {
     (void)state;
     exposure_begin();
+    window(0, 100, 200, 300);
     window(1, 100, 200, 300);
     assert_int_equal(exposure_loss(0), 0);
     assert_int_equal(exposure_loss(1), EXPOSURE_PRIOR);
