@@ -30,7 +30,7 @@ TOOL_OBJ = $(TOOL_SRC:%.c=$(BUILD)/tool/%.o) $(BUILD)/tool/runtime/proto_json.o
 
 # The unit tests: the same sources, hosted, under ASan and UBSan, one program per test_*.c.
 UNIT_SRC = $(filter-out runtime/base/freestanding.c,$(wildcard runtime/base/*.c)) \
-	$(wildcard tracer/*.c optimizer/*.c fragcache/*.c) runtime/options.c runtime/proto_json.c runtime/fit.c runtime/verdict.c runtime/exposure.c runtime/gains.c
+	$(wildcard tracer/*.c optimizer/*.c fragcache/*.c) runtime/options.c runtime/proto_json.c runtime/fit.c runtime/verdict.c runtime/exposure.c runtime/gains.c runtime/careful.c
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 UNIT_SUPPORT = $(patsubst %.c,$(BUILD)/unit/o/%.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 UNIT_OBJ = $(UNIT_SRC:%.c=$(BUILD)/unit/o/%.o)
