@@ -34,7 +34,7 @@ static struct {
     int sorted_count, sorted_cap;
     struct arena arena;
     struct lowered out;
-    bool link, patching, held;
+    bool link, patching, held, several;
     fc_observer *observer;
     struct fc_stats stats;
 } fc;
@@ -104,6 +104,8 @@ static bool may_link(const struct frag_exit *e, const struct fragment *to)
 {
     if (!fc.link || !e->owner->live || (to == e->owner && to->counted))
         return false;
+    if (fc.several && to != e->owner)
+        return false;
     return !to->set || to->set == e->owner->set;
 }
 
@@ -135,7 +137,9 @@ static void lookup_clear(const struct code_region *r)
         fc.lookup[i] = r->lookup_miss.v;
 }
 
-void fc_lookup_prefer(struct fragment *f) { fc.lookup[f->tag.v & 0xffff] = f->lookup_entry.v; }
+static void lookup_set(struct app_pc tag, uint64_t to) { __atomic_store_n(&fc.lookup[tag.v & 0xffff], to, __ATOMIC_RELEASE); }
+
+void fc_lookup_prefer(struct fragment *f) { lookup_set(f->tag, f->lookup_entry.v); }
 
 /* A branch behind which registers are restored leads there always, but for the loop's own edge. */
 static rc_t exit_link(struct frag_exit *e, struct fragment *to)
@@ -181,6 +185,8 @@ static rc_t fragment_link(struct fragment *f, struct tag *own)
     }
     return RC_OK;
 }
+
+void fc_set_several(bool several) { fc.several = several; }
 
 void fc_set_patching(bool allowed) { fc.patching = allowed; }
 
@@ -228,7 +234,7 @@ static void fragment_retire(struct fragment *f)
             break;
         }
     if (fc.lookup[f->tag.v & 0xffff] == f->lookup_entry.v)
-        fc.lookup[f->tag.v & 0xffff] = code_region_find(f->start.v)->lookup_miss.v;
+        lookup_set(f->tag, code_region_find(f->start.v)->lookup_miss.v);
     f->live = false;
     fc.stats.live--;
     fc.stats.retired++;
@@ -238,6 +244,8 @@ void fc_set_held(bool held) { fc.held = held; }
 
 static rc_t exit_relink(struct frag_exit *e, const struct tag *t)
 {
+    if (fc.several)
+        return RC_OK;
     struct fragment *to = e->owner->live ? link_target(e, t) : NULL;
     if (to == e->linked)
         return RC_OK;
@@ -272,7 +280,7 @@ rc_t fc_move(struct fragment *const *f, int n, uint32_t set, bool counted)
         if (!set)
             fc_lookup_prefer(f[i]);
         else if (fc.lookup[f[i]->tag.v & 0xffff] == f[i]->lookup_entry.v)
-            fc.lookup[f[i]->tag.v & 0xffff] = code_region_find(f[i]->start.v)->lookup_miss.v;
+            lookup_set(f[i]->tag, code_region_find(f[i]->start.v)->lookup_miss.v);
     }
     return code_commit();
 }
@@ -326,7 +334,7 @@ rc_t fc_retire_range(uint64_t start, uint64_t end)
         fragment_retire(f);
     }
     fc.sorted_count = 0;
-    if (!any)
+    if (!any || fc.several)
         return RC_OK;
     for (uint32_t id = EXIT_FIRST; id < fc.exit_next; id++) {
         struct frag_exit *e = fc.exits[id];

@@ -99,6 +99,9 @@ rc_t fc_add_code(struct app_pc near, size_t len, struct cache_pc *at);
 rc_t fc_add_recipes(struct cache_pc at, uint32_t len, const struct recipe *recipes, int count);
 /* Whether existing fragments may be patched now. Initially true. */
 void fc_set_patching(bool allowed);
+/* Other threads may be inside from now on (true): exits lead to no other fragment, and nothing that was emitted is changed. No fragment
+ * is live then. Initially false. */
+void fc_set_several(bool several);
 /* Links an exit that has just been taken, if its target has a fragment and patching is allowed. */
 rc_t fc_link_exit(struct frag_exit *e);
 /* Retires the fragments that hold code of [start, end); their memory is not used again before a flush. */

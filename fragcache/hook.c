@@ -253,13 +253,13 @@ static rc_t reserve_native(struct hook *h, const struct site *s)
     return poke_plain(at, bytes, a.len) ? RC_OK : RC_CODE_WRITE;
 }
 
-/* gate: jmp to, which only a process with one thread can change later, or jmp [cell] */
+/* gate: jmp to, where that can be changed later without an int3, or jmp [cell] */
 static rc_t write_gate(struct hook *h, struct cache_pc to)
 {
     uint8_t bytes[GATE_BYTES];
     uint64_t cell;
     struct asm_buf a = asm_on(bytes, sizeof bytes, h->gate);
-    if (poke_is_alone() && !h->switched && code_reaches(h->gate.v + SITE_JUMP_BYTES, to.v)) {
+    if (poke_at_once(h->gate.v, SITE_JUMP_BYTES) && !h->switched && code_reaches(h->gate.v + SITE_JUMP_BYTES, to.v)) {
         asm_jmp(&a, to.v);
         h->gate_to = to;
         return poke_plain(h->gate.v, bytes, a.len) ? RC_OK : RC_CODE_WRITE;
@@ -301,7 +301,7 @@ static rc_t reserve_pun(struct hook *h, struct cache_pc to)
 
 static rc_t turn_gate(struct hook *h, struct cache_pc to)
 {
-    return poke_is_alone() ? write_gate(h, to) : RC_HOOK_THREADS;
+    return poke_at_once(h->gate.v, SITE_JUMP_BYTES) ? write_gate(h, to) : RC_HOOK_THREADS;
 }
 
 /* The jump to `to`, straight or through the gate, which is made if need be. */
@@ -381,6 +381,17 @@ static rc_t change(struct hook *h, const uint8_t *bytes)
         counts.stuck++;
     }
     return rc;
+}
+
+rc_t hook_prepare(struct hook *h, const struct site *s, struct cache_pc to)
+{
+    if (h->state != HOOK_FREE)
+        return RC_ASSERT;
+    rc_t rc = prepare(h, s, to, false);
+    if (rc != RC_OK)
+        return refuse(rc);
+    h->state = HOOK_CLEARED;
+    return RC_OK;
 }
 
 rc_t hook_set(struct hook *h, const struct site *s, struct cache_pc to, bool switched)
@@ -482,6 +493,16 @@ void hook_release(struct hook *h)
     if (trace_get(h->at.v, &native) && native == h->native.v)
         (void)trace_set(h->at.v, 0); /* it is there, so it cannot fail */
     drop_near(h);
+    *h = (struct hook){0};
+}
+
+void hook_abandon(struct hook *h)
+{
+    if (h->state != HOOK_CLEARED)
+        return;
+    uint64_t native;
+    if (trace_get(h->at.v, &native) && native == h->native.v)
+        (void)trace_set(h->at.v, 0);
     *h = (struct hook){0};
 }
 

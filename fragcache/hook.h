@@ -70,6 +70,10 @@ rc_t hook_retarget(struct hook *h, struct cache_pc to);
 rc_t hook_clear(struct hook *h);
 /* A cleared hook's memory is used again: no thread is in its gate or native copy, nor on its way there. */
 void hook_release(struct hook *h);
+/* The same without that: its memory stays for those who are there, for good. */
+void hook_abandon(struct hook *h);
+/* Gate and native copy, but no jump yet: HOOK_CLEARED. Errors as hook_set. */
+rc_t hook_prepare(struct hook *h, const struct site *s, struct cache_pc to);
 /* The text of [start, end) is going away: its hooks become cleared, without a write. */
 void hook_forget_range(uint64_t start, uint64_t end);
 

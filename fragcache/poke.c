@@ -3,6 +3,7 @@
 #include <linux/membarrier.h>
 
 #include "fragcache/pun.h"
+#include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "tracer/asm.h"
@@ -10,12 +11,13 @@
 #define PAGE 4096u
 #define REPLACED_MAX 16384u /* a power of two, half of it used: a quarter of the mappings vm.max_map_count allows */
 
-static bool alone, sync_works, batch;
+static bool alone, sync_works, batch, no_traps;
 static uint64_t replaced[REPLACED_MAX]; /* pages, as a hash set whose probes never become shorter */
 static uint32_t replaced_count;
 
 void poke_set_alone(bool yes) { alone = yes; }
 bool poke_is_alone(void) { return alone; }
+void poke_set_traps(bool allowed) { no_traps = !allowed; }
 
 static uint32_t slot_of(uint64_t page)
 {
@@ -37,7 +39,8 @@ static bool replaced_add(uint64_t at)
     uint64_t page = at & ~(uint64_t)(PAGE - 1);
     if (poke_replaced_page(page))
         return true;
-    if (replaced_count >= REPLACED_MAX / 2)
+    bool known = maps_replace_page(page);
+    if (replaced_count >= REPLACED_MAX / 2 || (no_traps && !known))
         return false;
     uint32_t i = slot_of(page);
     while (replaced[i])
@@ -52,6 +55,7 @@ void poke_forget_range(uint64_t start, uint64_t end)
     for (uint32_t i = 0; i < REPLACED_MAX; i++)
         if (replaced[i] >= start && replaced[i] < end)
             __atomic_store_n(&replaced[i], 1, __ATOMIC_RELEASE); /* no page, and no end of a probe */
+    maps_forget_replaced(start, end);
 }
 
 static bool system_write(enum poke_way way, uint64_t at, const void *bytes, size_t len)
@@ -93,6 +97,8 @@ void poke_batch_end(void)
 }
 
 static bool same_page(uint64_t at, size_t len) { return at / PAGE == (at + len - 1) / PAGE; }
+
+bool poke_at_once(uint64_t at, size_t len) { return alone || (poke_way_in_use() == POKE_PAGE && same_page(at, len)); }
 
 /* Bytes that may lie on two pages, where a state between is harmless. */
 bool poke_plain(uint64_t at, const uint8_t *bytes, size_t len)
@@ -144,7 +150,9 @@ rc_t poke_change(uint64_t at, const uint8_t *bytes, size_t len, bool *stuck)
     *stuck = false;
     if (mem_compare(before, bytes, len) == 0)
         return RC_OK;
-    bool at_once = alone || (poke_way_in_use() == POKE_PAGE && same_page(at, len));
+    bool at_once = poke_at_once(at, len);
+    if (!at_once && no_traps)
+        return RC_HOOK_PAGES;
     if (!at_once && !sync_works && !(sync_works = io->sync())) /* before anything is changed */
         return RC_HOOK_SYNC;
     bool good = at_once ? poke_plain(at, bytes, len) : with_int3(at, bytes, len);

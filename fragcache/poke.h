@@ -48,6 +48,10 @@ bool poke_plain(uint64_t at, const uint8_t *bytes, size_t len);
 void poke_batch_begin(void);
 void poke_batch_end(void);
 void poke_set_alone(bool alone);
+/* false: no int3 is ever written, except alone; a change on two pages is refused (RC_HOOK_PAGES). Initially true. */
+void poke_set_traps(bool allowed);
+/* A change of these bytes needs no int3. */
+bool poke_at_once(uint64_t at, size_t len);
 bool poke_is_alone(void);
 /* For code memory too: code_set_way. */
 static inline void poke_set_way(enum poke_way way)

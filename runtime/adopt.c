@@ -5,6 +5,7 @@
 #include "runtime/base/maps.h"
 #include "runtime/base/sys.h"
 #include "runtime/policy.h"
+#include "runtime/several.h"
 #include "tracer/block.h"
 #include "tracer/rotate.h"
 
@@ -29,7 +30,8 @@ static void overlay(struct app_pc pc, uint8_t *bytes, size_t len) { (void)hook_o
 static rc_t check(struct app_pc at, enum hook_tactic tactic, struct site *site)
 {
     struct site_ask ask = {.tactics = TACTIC_BIT(tactic), .others_outside = false};
-    return site_check(at, &ask, site);
+    TRY(site_check(at, &ask, site));
+    return several_now() && !poke_at_once(at.v, site->written) ? RC_HOOK_PAGES : RC_OK;
 }
 
 /* How often a trace passes `at`. */
@@ -135,7 +137,7 @@ static rc_t entry_find(struct trace *t, struct insn *insns, int *count, struct s
         rc_t rc = loop_prepare(t, insns, n, TACTIC_LONG, site);
         return rc == RC_OK ? RC_OK : loop_prepare(t, insns, n, TACTIC_PUN, site);
     }
-    bool linked = fc_has_exits_to(t->head);
+    bool linked = !several_now() && fc_has_exits_to(t->head);
     if (!linked && sides_prepare(t, insns, n, site) == RC_OK)
         return RC_OK;
     rc_t rc = check(t->head, TACTIC_LONG, site);
@@ -165,14 +167,16 @@ static rc_t entry_by_links(struct trace *t, struct insn *insns, int n, struct si
 
 rc_t adopt_prepare(struct trace *t, struct insn *insns, int *n, struct site *site)
 {
-    if (!adopt_alone())
+    if (!several_now() && !adopt_alone())
         return RC_HOOK_THREADS;
     if (*n < 2)
         return RC_TOO_SHORT;
     if (t->end == TRACE_BEFORE && *n < (keep_all ? LEAST_KEPT : LEAST_OPEN))
         return RC_TOO_SHORT; /* what leaves at once costs a jump more than it saves */
     TRY(entry_find(t, insns, n, site));
-    return fc_find(t->head) ? entry_by_links(t, insns, *n, site) : RC_OK; /* a place can have one hook */
+    if (!fc_find(t->head))
+        return RC_OK;
+    return several_now() ? RC_BUSY : entry_by_links(t, insns, *n, site); /* a place can have one hook */
 }
 
 static bool is_inside(struct app_pc pc)
@@ -192,7 +196,7 @@ bool adopt_connects(const struct trace *t)
 rc_t adopt_take(struct fragment *const *variants, int n, const struct site *site)
 {
     decode_set_overlay(overlay);
-    poke_set_alone(true);
+    poke_set_alone(!several_now());
     return policy_take(variants, n, site);
 }
 
@@ -208,7 +212,7 @@ static void hook_take_out(struct hook *h, void *arg)
 bool adopt_withdraw(void)
 {
     bool all = true;
-    if (!adopt_alone())
+    if (several_now() || !adopt_alone())
         return false;
     poke_set_alone(true);
     uint64_t mask = sys_signals_set(~0ULL);

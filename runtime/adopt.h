@@ -2,7 +2,7 @@
  *
  *   trace --adopt_prepare: a site on its path, a loop rotated to it--> fragment --adopt_hook--> entered natively
  *
- *   ADP-1  hooks are set, and fragments' memory is used again, only while the process has one thread.
+ *   ADP-1  hooks are set, and fragments' memory is used again, only while the process has one thread; otherwise several.h.
  *   ADP-2  before text may change, every hook is out and every fragment is gone.
  *
  * What is taken up is policy.h's from then on.

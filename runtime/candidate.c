@@ -3,6 +3,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "runtime/plant.h"
+#include "runtime/several.h"
 #include "runtime/workclock.h"
 
 #define ARENA_LIMIT (16u << 20)
@@ -19,8 +20,9 @@ static rc_t hook_aim(struct candidate *c, struct cache_pc to)
 /* The hook was never set, and is not when this is done, but it has its native copy. */
 static rc_t native_copy_get(struct candidate *c)
 {
-    TRY(hook_aim(c, c->variant[1]->entry));
-    return hook_clear(&c->hook);
+    if (c->hook.state == HOOK_FREE)
+        return hook_prepare(&c->hook, &c->site, c->variant[1]->entry);
+    return c->hook.state == HOOK_CLEARED ? RC_OK : hook_clear(&c->hook);
 }
 
 static void slow_down(struct candidate *c, uint32_t units)
@@ -34,11 +36,14 @@ static void slow_down(struct candidate *c, uint32_t units)
 struct candidate *candidate_new(struct fragment *const *variants, int n, const struct site *site)
 {
     struct candidate *c = unused;
-    if (c && sys_clock_ns(THREAD_CPU) - c->dropped_ns > LIMBO_NS) {
+    if (c && (several_now() || sys_clock_ns(THREAD_CPU) - c->dropped_ns > LIMBO_NS)) {
         unused = c->next;
         if (!unused)
             unused_end = &unused;
-        hook_release(&c->hook);
+        if (several_now())
+            hook_abandon(&c->hook);
+        else
+            hook_release(&c->hook);
     } else {
         c = arena_alloc(&arena, sizeof *c);
     }

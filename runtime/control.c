@@ -12,6 +12,7 @@ static __thread struct tls_slots slots __attribute__((tls_model("initial-exec"))
 static struct {
     stubs_enter_fn *enter;
     rc_t abandoned; /* DSP-3: why; RC_OK: still in control */
+    bool holds; /* the lock while program code runs: SEV-3 */
     bool silent; /* no system call of ours any more */
 } c;
 
@@ -80,6 +81,10 @@ static struct app_pc after_fragment(void)
 void control_run(struct thread *t, struct cache_pc code, enum thread_state state, const struct block *b)
 {
     slots.target = code.v;
+    if (c.holds) {
+        c.enter(&t->ctx);
+        return;
+    }
     thread_unlock(t, state);
     c.enter(&t->ctx);
     if (thread_lock(t))
@@ -107,6 +112,7 @@ rc_t control_prepare(void (*thread_main)(struct cpu_ctx *), bool native_exits)
     struct code_region *r;
     stubs_set_thread_main(thread_main);
     stubs_set_native_exits(native_exits);
+    c.holds = native_exits;
     TRY(stubs_region(app_pc((uint64_t)(uintptr_t)&takeover), &r));
     TRY(code_commit());
     c.enter = (stubs_enter_fn *)r->enter.v;

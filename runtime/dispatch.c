@@ -9,6 +9,7 @@
 #include "runtime/housekeep.h"
 #include "runtime/native.h"
 #include "runtime/policy.h"
+#include "runtime/several.h"
 #include "runtime/signals.h"
 #include "runtime/slice.h"
 #include "runtime/stats.h"
@@ -64,8 +65,47 @@ void dispatch_others_came(void)
         text_abandon(0, UINT64_MAX);
 }
 
+static void hook_leave(struct hook *h, void *arg)
+{
+    (void)arg;
+    if (hook_clear(h) == RC_OK)
+        hook_abandon(h);
+}
+
+/* Nothing leads to what was made; its memory stays (SEV-2). Lock held. */
+static void withdraw_among_others(uint64_t start, uint64_t end)
+{
+    poke_batch_begin();
+    hook_each(hook_leave, NULL);
+    poke_batch_end();
+    hook_forget_range(start, end); /* what could not be written */
+    if (fc_stats_get().live)
+        (void)fc_retire_range(0, UINT64_MAX);
+    block_flush();
+    maps_forget();
+    site_forget();
+    if (!adopt_hooks())
+        policy_forget();
+}
+
+static bool text_changes_among_others(uint64_t start, uint64_t end)
+{
+    if (several_rests() && !maps_touches_code(start, end))
+        return true;
+    if (!thread_lock_native()) {
+        several_abandon();
+        return false;
+    }
+    if (d.sampled && control_ready() && maps_touches_code(start, end))
+        withdraw_among_others(start, end);
+    thread_unlock_native();
+    return true;
+}
+
 static bool text_changes(uint64_t start, uint64_t end)
 {
+    if (several_now() && !dispatch_in_control())
+        return text_changes_among_others(start, end);
     if (!d.sampled || !control_ready() || dispatch_in_control() || !maps_touches_code(start, end))
         return true;
     if (!adopt_withdraw()) {
@@ -83,7 +123,7 @@ static bool text_changes(uint64_t start, uint64_t end)
 void dispatch_no_longer_alone(void)
 {
     facts_expire();
-    if (d.sampled && control_ready() && !dispatch_in_control() && fc_stats_get().live)
+    if (!several_now() && d.sampled && control_ready() && !dispatch_in_control() && fc_stats_get().live)
         (void)dispatch_text_changes(0, UINT64_MAX);
 }
 
@@ -169,9 +209,9 @@ static rc_t next_block(struct thread *t, struct app_pc pc, bool taken, struct bl
         }
     }
     if (block_full()) {
-        if (!thread_alone(t))
+        if (!d.sampled && !thread_alone(t))
             return RC_NO_MEMORY;
-        flush_all(t);
+        flush_all(t); /* under control=sampled copies of blocks are run with the lock held */
         p = NULL;
     }
     rc_t rc = block_get(pc, out);
@@ -396,8 +436,7 @@ static void run_slice(struct cpu_ctx *ctx)
     struct thread *t = (struct thread *)ctx;
     struct app_pc pc = app_pc(t->start_pc);
     bool taken = false;
-    if (!thread_lock(t))
-        control_go_native(t, pc);
+    t->state = THREAD_RUNTIME; /* the signal's handler has taken the lock */
     t->previous = NULL;
     t->candidate = NO_HEAD;
     path_clear(&t->rec.path);

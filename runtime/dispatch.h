@@ -28,7 +28,7 @@
 void dispatch_init(const struct options *o);
 
 /* control=sampled: prepares a slice of the calling thread, whose own state a signal found to be `state`. The caller, a signal handler, arranges that the thread goes on at *entry with *sp as its
- * stack pointer, *arg in rdi and its vector state as it was. Lock held. A reason when there can be no slice. */
+ * stack pointer, *arg in rdi and its vector state as it was. Lock held, and it stays held until the slice ends. A reason when there can be no slice. */
 rc_t dispatch_slice_begin(const struct cpu_state *state, uint64_t *entry, uint64_t *sp, uint64_t *arg);
 
 /* Takes the calling thread under control: returns to the caller as usual, but interpreted from there on.

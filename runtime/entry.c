@@ -11,6 +11,7 @@
 #include "runtime/interpose.h"
 #include "runtime/log.h"
 #include "runtime/policy.h"
+#include "runtime/several.h"
 #include "runtime/slice.h"
 #include "runtime/stats.h"
 #include "runtime/traces.h"
@@ -107,6 +108,7 @@ __attribute__((constructor)) static void reheat_start(int argc, char **argv, cha
         prepare();
         rc = dispatch_take_control(&options);
     } else if (rc == RC_OK) {
+        several_init(options.threads != 0);
         rc = slice_start(prepare);
         if (rc != RC_OK)
             prepare(); /* no signal will, and the report is to say why */

@@ -7,6 +7,7 @@
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
+#include "runtime/several.h"
 
 #define HOLDS_NS 20000000u /* CPU time for which what was seen is believed */
 
@@ -40,7 +41,7 @@ void facts_refresh(void)
         return;
     seen_ns = now;
     maps_read();
-    alone = adopt_alone() && !maps_is_shared();
+    alone = !several_now() && adopt_alone() && !maps_is_shared();
 }
 
 void facts_expire(void) { seen_ns = 0; }

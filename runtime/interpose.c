@@ -225,5 +225,7 @@ int dlclose(void *handle)
     static void *next;
     event_text(0, UINT64_MAX);
     int (*real)(void *) = next_find(&next, "dlclose");
-    return real ? real(handle) : -1;
+    int rc = real ? real(handle) : -1;
+    event_text_done();
+    return rc;
 }

@@ -17,10 +17,12 @@ extern int *__errno_location(void) __attribute__((weak));
 
 /* Text or constants in [addr, addr + len) are unmapped, replaced or protected. */
 void event_text(long addr, size_t len);
+/* That is done. */
+void event_text_done(void);
 /* Others will write to memory that the process reads. */
 void event_shared(void);
-/* A thread, or a process that shares memory, is made. */
-void event_thread(void);
+/* A thread, or a process that shares memory, is made. `known`: by libc, with a thread block of its own. */
+void event_thread(bool known);
 
 /* Slices end for good. Everything is withdrawn and published, and the program has its own setting for our signal. */
 void event_give_up(rc_t why);

@@ -9,6 +9,7 @@
 #include "runtime/base/sys.h"
 #include "runtime/dispatch.h"
 #include "runtime/interpose.h"
+#include "runtime/several.h"
 #include "runtime/slice.h"
 
 #define NO_AGAIN 11 /* EAGAIN */
@@ -18,9 +19,12 @@ static bool several; /* threads may exist */
 
 void event_text(long addr, size_t len)
 {
+    several_text_begins();
     if (slice_active())
         (void)dispatch_text_changes((uint64_t)addr, (uint64_t)addr + len);
 }
+
+void event_text_done(void) { several_text_ends(); }
 
 void event_shared(void)
 {
@@ -28,9 +32,13 @@ void event_shared(void)
         dispatch_no_longer_alone();
 }
 
-void event_thread(void)
+void event_thread(bool known)
 {
-    event_shared();
+    bool goes_on = known && several_begin();
+    if (!goes_on)
+        event_shared();
+    if (!known)
+        several_strangers();
     several = true;
 }
 
@@ -66,6 +74,8 @@ static void *map(void **next, const char *name, void *addr, size_t len, int prot
                     : (void *)result(sys_call6(__NR_mmap, (long)addr, (long)len, prot, flags, fd, offset));
     if (shares)
         event_shared(); /* a slice may have come between */
+    if (flags & MAP_FIXED)
+        event_text_done();
     return at;
 }
 
@@ -89,7 +99,9 @@ int munmap(void *addr, size_t len)
     static void *next;
     event_text((long)addr, len);
     int (*real)(void *, size_t) = next_find(&next, "munmap");
-    return real ? real(addr, len) : (int)result(sys_call3(__NR_munmap, addr, len, 0));
+    int rc = real ? real(addr, len) : (int)result(sys_call3(__NR_munmap, addr, len, 0));
+    event_text_done();
+    return rc;
 }
 
 EXPORT int mprotect(void *addr, size_t len, int prot);
@@ -98,7 +110,9 @@ int mprotect(void *addr, size_t len, int prot)
     static void *next;
     event_text((long)addr, len);
     int (*real)(void *, size_t, int) = next_find(&next, "mprotect");
-    return real ? real(addr, len, prot) : (int)result(sys_call3(__NR_mprotect, addr, len, prot));
+    int rc = real ? real(addr, len, prot) : (int)result(sys_call3(__NR_mprotect, addr, len, prot));
+    event_text_done();
+    return rc;
 }
 
 EXPORT void *shmat(int id, const void *addr, int flags);
@@ -118,8 +132,12 @@ void *mremap(void *old, size_t len, size_t new_len, int flags, void *fixed) /* v
     if (flags & MREMAP_FIXED)
         event_text((long)fixed, new_len);
     void *(*real)(void *, size_t, size_t, int, void *) = next_find(&next, "mremap");
-    return real ? real(old, len, new_len, flags, fixed)
-                : (void *)result(sys_call6(__NR_mremap, (long)old, (long)len, (long)new_len, flags, (long)fixed, 0));
+    void *at = real ? real(old, len, new_len, flags, fixed)
+                    : (void *)result(sys_call6(__NR_mremap, (long)old, (long)len, (long)new_len, flags, (long)fixed, 0));
+    event_text_done();
+    if (flags & MREMAP_FIXED)
+        event_text_done();
+    return at;
 }
 
 /* No lock of an allocator is held here. */
@@ -135,9 +153,9 @@ int pthread_create(void *thread, const void *attributes, void *(*start)(void *),
 {
     static void *next;
     int (*real)(void *, const void *, void *(*)(void *), void *) = next_of_threads(&next, "pthread_create");
-    event_thread();
+    event_thread(true);
     int error = real ? real(thread, attributes, start, arg) : NO_AGAIN;
-    event_thread(); /* a slice may have come between */
+    event_thread(true); /* a slice may have come between */
     return error;
 }
 
@@ -146,8 +164,8 @@ int thrd_create(void *thread, int (*start)(void *), void *arg)
 {
     static void *next;
     int (*real)(void *, int (*)(void *), void *) = next_of_threads(&next, "thrd_create");
-    event_thread();
+    event_thread(true);
     int error = real ? real(thread, start, arg) : THRD_ERROR;
-    event_thread();
+    event_thread(true);
     return error;
 }

@@ -130,7 +130,7 @@ static void expect_thread(uint64_t flags)
 {
     if (!(flags & CLONE_VM) || (flags & CLONE_VFORK))
         return;
-    event_thread();
+    event_thread(false);
     slice_postpone();
 }
 
@@ -173,9 +173,21 @@ static struct watched fork_or_thread(const long *arg)
     expect_thread(ask.flags);
     if ((ask.flags & CLONE_VM) || ask.stack)
         return (struct watched){0};
+    slice_fork_begins();
     long rc = ((syscall_fn *)syscall_next)(arg[0], arg[1], arg[2], arg[3], arg[4], arg[5], arg[6]);
     if (rc == 0)
         slice_forked();
+    else
+        slice_fork_ends();
+    return (struct watched){true, rc};
+}
+
+/* What an event_text was told of is done. */
+static struct watched change_text(const long *arg, int events)
+{
+    long rc = ((syscall_fn *)syscall_next)(arg[0], arg[1], arg[2], arg[3], arg[4], arg[5], arg[6]);
+    while (events--)
+        event_text_done();
     return (struct watched){true, rc};
 }
 
@@ -197,20 +209,21 @@ struct watched syscall_watch(long nr, long a, long b, long c, long d, long e, lo
         event_give_up(RC_SANDBOX);
     switch (nr) {
     case __NR_mmap:
-        if (d & MAP_FIXED)
-            event_text(a, (size_t)b);
         if ((d & MAP_SHARED) && (c & PROT_READ))
             expect_shared();
-        break;
+        if (!(d & MAP_FIXED))
+            break;
+        event_text(a, (size_t)b);
+        return change_text(arg, 1);
     case __NR_mremap:
         event_text(a, (size_t)b);
         if (d & MREMAP_FIXED)
             event_text(e, (size_t)c);
-        break;
+        return change_text(arg, d & MREMAP_FIXED ? 2 : 1);
     case __NR_munmap:
     case __NR_mprotect:
     case __NR_pkey_mprotect:
-    case __NR_remap_file_pages: event_text(a, (size_t)b); break;
+    case __NR_remap_file_pages: event_text(a, (size_t)b); return change_text(arg, 1);
     case __NR_shmat: expect_shared(); break;
     case __NR_clone:
     case __NR_clone3:

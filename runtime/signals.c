@@ -114,7 +114,7 @@ static void call_keeping_slots(handler_fn *handler, int sig, siginfo_t *info, vo
     *slots = kept;
 }
 
-/* The thread goes on natively where the frame says. It was in program code, so no lock is held. */
+/* The thread goes on natively where the frame says. It was in program code, where only a slice holds the lock. */
 static void leave_control(void *context)
 {
     struct tls_slots *slots = control_slots();
@@ -125,7 +125,7 @@ static void leave_control(void *context)
         return;
     }
     t->rec.active = false;
-    t->state = THREAD_NATIVE;
+    thread_unlock(t, THREAD_NATIVE);
     if (own.deferred)
         *(uint64_t *)&((struct ucontext *)context)->uc_sigmask = own.mask;
     own.held = own.deferred = false;
@@ -226,10 +226,11 @@ static bool is_leaving(const struct sigcontext *sc)
 static bool recover_copy(struct cpu_state *s)
 {
     struct app_pc native;
-    if (!thread_lock_try())
+    if (!own.held && !thread_lock_try()) /* a slice has it */
         return false;
     bool found = block_recover(s->pc, s->gpr, control_slots(), &native);
-    thread_lock_drop();
+    if (!own.held)
+        thread_lock_drop();
     if (found)
         s->pc = native.v;
     return found;
@@ -349,6 +350,13 @@ void *signals_unwrap(int sig, void *installed)
 }
 
 void signals_hold(void) { own.held = true; }
+
+void signals_block(uint64_t *mask)
+{
+    own.mask = *mask;
+    own.deferred = true;
+    *mask |= ~FAULTS;
+}
 
 void signals_leave(const struct cpu_ctx *ctx)
 {

@@ -35,6 +35,9 @@ void *signals_unwrap(int sig, void *installed);
 
 /* A slice is being prepared: from now on signals for the calling thread wait. Signals blocked. */
 void signals_hold(void);
+/* The same, and the kernel keeps them: `mask` is that of the frame the slice begins from. For what is sent by the library of
+ * threads itself, whose handlers are not wrapped. */
+void signals_block(uint64_t *mask);
 struct cpu_ctx;
 /* The thread is about to leave the runtime for slots.target, with the registers of ctx; slots.ctx is NULL. Signals that
  * waited arrive now. */

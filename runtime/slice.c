@@ -17,6 +17,7 @@
 #include "runtime/housekeep.h"
 #include "runtime/policy.h"
 #include "runtime/sampler.h"
+#include "runtime/several.h"
 #include "runtime/signals.h"
 #include "runtime/stats.h"
 #include "runtime/thread.h"
@@ -27,6 +28,7 @@
 #define FIRST_NS 20000000u /* short processes never see a slice */
 #define LEAST_NS 1000000u
 #define OTHERS_NS 100000000u /* while there are other threads */
+#define WAIT_NS 10000000u /* while text changes */
 #define GATHER_NS 2000000u /* while samples are wanted and come by our signal only: at the kernel's next tick */
 /* User time of the calling thread (Linux, posix-timers_types.h: MAKE_THREAD_CPUCLOCK(0, CPUCLOCK_VIRT)). Setting a timer
  * on the scheduler's clock would bring the scheduler up to date, and a short process its preemption forward. */
@@ -91,12 +93,16 @@ static void arm(uint64_t ns)
 void slice_stop(void)
 {
     uint64_t mask = sys_signals_set(~0ULL); /* no slice may begin in here */
-    prepare_once();
-    if (!dispatch_in_control())
+    bool locked = thread_lock_native();
+    if (locked)
+        prepare_once();
+    if (locked && !dispatch_in_control())
         housekeep_exit();
     if (sys_getpid() == sl.pid)
         (void)sys_call3(__NR_timer_delete, sl.timer, 0, 0);
     sl.active = false;
+    if (locked)
+        thread_unlock_native();
     (void)sys_signals_set(mask);
 }
 
@@ -106,9 +112,14 @@ bool slice_give_up(rc_t why)
     if (sl.pid && sl.pid != sys_getpid())
         return false;
     uint64_t mask = sys_signals_set(~0ULL);
-    prepare_once();
+    bool locked = thread_lock_native();
+    if (locked)
+        prepare_once();
     (void)dispatch_text_changes(0, UINT64_MAX);
     give_up(why);
+    sl.active = false; /* for other threads' ticks */
+    if (locked)
+        thread_unlock_native();
     slice_stop();
     (void)sys_call6(__NR_rt_sigaction, SLICE_SIGNAL, (long)&none, 0, 8, 0, 0);
     (void)sys_signals_set(mask);
@@ -117,7 +128,7 @@ bool slice_give_up(rc_t why)
 
 void slice_postpone(void)
 {
-    if (sl.active)
+    if (sl.active && !several_now())
         arm(OTHERS_NS);
 }
 
@@ -153,8 +164,18 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     struct cpu_state state;
     uint64_t entry, sp, arg;
     (void)sig;
-    if (info->si_code != SI_TIMER)
+    if (info->si_code != SI_TIMER || !sl.active)
         return; /* SIGURG of another origin, which is ignored where no handler is set */
+    if (!thread_lock_try()) {
+        arm(LEAST_NS);
+        return;
+    }
+    if (several_now() && several_waits()) { /* SEV-4 */
+        if (!several_is_over())
+            arm(WAIT_NS);
+        thread_lock_drop();
+        return;
+    }
     prepare_once();
     if (sl.forked) {
         sl.forked = false;
@@ -165,12 +186,13 @@ static void on_tick(int sig, siginfo_t *info, void *context)
         sampler_tick(&sl.thread->sampler, sc->rip);
     /* On the alternate stack no slice: another signal would start at its top again. */
     bool on_alternate_stack = sc->rsp - (uint64_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
-    if (on_alternate_stack || dispatch_in_control() || signals_is_ours(sc->rip) || !thread_lock_try()) {
+    if (on_alternate_stack || dispatch_in_control() || signals_is_ours(sc->rip)) {
         arm(LEAST_NS);
+        thread_lock_drop();
         return;
     }
     bool known = state_of(sc, &state);
-    if (!adopt_alone()) { /* ADP-1: another thread could be in code that a slice forgets, or that a trial turns */
+    if (!several_now() && !adopt_alone()) { /* ADP-1: another thread could be in code that a slice forgets, or that a trial turns */
         dispatch_others_came();
         arm(OTHERS_NS);
     } else if (!tick_without_slice(!known)) {
@@ -181,9 +203,11 @@ static void on_tick(int sig, siginfo_t *info, void *context)
             sc->rsp = sp;
             sc->rdi = arg;
             sc->eflags = 0x202;
-        } else {
-            give_up(rc);
+            if (several_now())
+                signals_block((uint64_t *)&uc->uc_sigmask);
+            return; /* SEV-3 */
         }
+        give_up(rc);
     } else if (known && policy_on_trial()) {
         signals_state_put(sc, &state); /* TRL-4 */
     }
@@ -201,9 +225,13 @@ static bool timer_make(void)
     return sys_call3(__NR_timer_create, CLOCK_THREAD_USER, &ev, &sl.timer) >= 0;
 }
 
+void slice_fork_begins(void) { several_fork_begins(); }
+void slice_fork_ends(void) { several_fork_ends(false); }
+
 /* A forked child keeps the cache, but not the timer. */
 void slice_forked(void)
 {
+    several_fork_ends(true);
     if (!sl.active || sl.pid == sys_getpid())
         return;
     sl.forked = true;
@@ -225,7 +253,7 @@ rc_t slice_start(void (*prepare)(void))
         return RC_NO_SAMPLING;
     }
     if (__register_atfork)
-        (void)__register_atfork(NULL, NULL, slice_forked, NULL);
+        (void)__register_atfork(slice_fork_begins, slice_fork_ends, slice_forked, NULL);
     sampler_expect_ticks(true);
     sl.active = true;
     arm(FIRST_NS);

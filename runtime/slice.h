@@ -28,7 +28,10 @@ void slice_stop(void);
 bool slice_give_up(rc_t why);
 /* The next slice does not come at once: something is about to happen that it must not come before. */
 void slice_postpone(void);
-/* In the child of a fork: it keeps the cache, but not the timer. */
+/* Around a fork, in the parent; */
+void slice_fork_begins(void);
+void slice_fork_ends(void);
+/* in the child: it keeps the cache, but not the timer. */
 void slice_forked(void);
 void slice_begins(struct thread *t);
 bool slice_stops_at(struct thread *t, const struct block *b);

@@ -8,11 +8,13 @@
 #include "runtime/base/sys.h"
 
 #define LOCK_PATIENCE_NS 200000000ULL
+#define NATIVE_PATIENCE_NS 2000000000ULL /* the holder is in a slice, and goes on when the scheduler says so */
 #define SPINS 200
 #define GUARD_BYTES 4096u
 
 static struct thread *threads;
 static bool several;
+static __thread uint32_t native_depth __attribute__((tls_model("initial-exec")));
 static uint32_t lock_word; /* 0 free, 1 held, 2 held and waited for (Drepper, Futexes Are Tricky, mutex 2) */
 
 struct thread *thread_first(void) { return threads; }
@@ -126,6 +128,14 @@ void thread_expect_others(void)
     (void)sys_call3(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
 }
 
+void thread_others_come(void)
+{
+    if (several)
+        return;
+    thread_expect_others();
+    lock_word = 0;
+}
+
 void thread_sync_code(void)
 {
     if (several)
@@ -138,18 +148,46 @@ static bool lock_try(uint32_t to)
     return __atomic_compare_exchange_n(&lock_word, &free, to, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
-static bool lock_wait(void)
+static bool lock_wait(uint64_t most_ns)
 {
     const uint64_t start = sys_clock_ns(MONOTONIC);
     while (__atomic_exchange_n(&lock_word, 2, __ATOMIC_ACQUIRE) != 0) {
         struct {
             int64_t sec, nsec;
         } patience = {0, (int64_t)LOCK_PATIENCE_NS};
-        if (sys_clock_ns(MONOTONIC) - start > LOCK_PATIENCE_NS)
+        if (sys_clock_ns(MONOTONIC) - start > most_ns)
             return false;
         (void)sys_call6(__NR_futex, (long)&lock_word, FUTEX_WAIT_PRIVATE, 2, (long)&patience, 0, 0);
     }
     return true;
+}
+
+static bool lock_take(uint64_t most_ns)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (lock_try(1))
+            return true;
+        __builtin_ia32_pause();
+    }
+    return lock_wait(most_ns);
+}
+
+bool thread_lock_native(void)
+{
+    if (!several || native_depth) {
+        native_depth += several;
+        return true;
+    }
+    native_depth = lock_take(NATIVE_PATIENCE_NS);
+    return native_depth != 0;
+}
+
+bool thread_lock_is_free(void) { return !__atomic_load_n(&lock_word, __ATOMIC_SEQ_CST); }
+
+void thread_unlock_native(void)
+{
+    if (native_depth && !--native_depth)
+        thread_lock_drop();
 }
 
 bool thread_lock_try(void) { return !several || lock_try(1); }
@@ -167,13 +205,7 @@ bool thread_lock(struct thread *self)
         return true;
     }
     __atomic_store_n(&self->state, THREAD_WAITING, __ATOMIC_SEQ_CST);
-    bool held = false;
-    for (int i = 0; i < SPINS && !held; i++) {
-        held = lock_try(1);
-        if (!held)
-            __builtin_ia32_pause();
-    }
-    if (!held && !lock_wait())
+    if (!lock_take(LOCK_PATIENCE_NS))
         return false;
     self->state = THREAD_RUNTIME;
     return true;

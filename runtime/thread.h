@@ -66,12 +66,20 @@ void thread_forked(struct thread *self);
 /* From now on there may be several threads: the lock counts. The caller holds it afterwards. */
 void thread_expect_others(void);
 
+/* The same for a thread that runs natively; the lock is free afterwards. */
+void thread_others_come(void);
+
 /* One try, no wait: for signal handlers. */
 bool thread_lock_try(void);
 void thread_lock_drop(void);
 /* False: not had within LOCK_PATIENCE; nothing of the runtime may be touched. */
 bool thread_lock(struct thread *self);
 void thread_unlock(struct thread *self, enum thread_state next);
+/* For threads that run natively, signals blocked or in a fork; a thread that has it may take it again. False: not had within
+ * NATIVE_PATIENCE. */
+bool thread_lock_native(void);
+void thread_unlock_native(void);
+bool thread_lock_is_free(void);
 /* Makes other threads see patched code (membarrier(2), SYNC_CORE). */
 void thread_sync_code(void);
 

@@ -6,6 +6,7 @@
 #include "runtime/exposure.h"
 #include "runtime/fit.h"
 #include "runtime/log.h"
+#include "runtime/several.h"
 #include "runtime/workclock.h"
 
 #define WINDOW_NS 3500000u /* with 250 ticks a second, a timer that is set again for 4 ms misses the next */
@@ -452,7 +453,7 @@ static rc_t clocks_get(struct candidate *const *members, int n, enum workclock_s
     tr.counted = clocks == 0;
     if (clocks)
         return RC_OK;
-    if (n != 1 || !members[0]->variant[1]->loop || !members[0]->site.len)
+    if (n != 1 || !members[0]->variant[1]->loop || !members[0]->site.len || several_now())
         return RC_NO_CLOCK;
     candidate_keep_variant(members[0], 1); /* the back edge of an unrolled one is not an iteration */
     TRY(candidate_count(members[0], true));

@@ -1,11 +1,10 @@
 #include "runtime/workclock.h"
 
-#include <linux/mman.h>
-
 #include "fragcache/hook.h"
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
+#include "runtime/several.h"
 #include "tracer/asm.h"
 #include "tracer/block.h"
 
@@ -47,7 +46,6 @@ struct side {
 };
 
 static struct {
-    uint64_t *count; /* below 2 GiB */
     enum workclock_source source;
     bool cheap; /* all that were chosen last: see clock_set */
     struct clock clock[TABLE];
@@ -61,30 +59,30 @@ static struct {
     int side_count;
 } wc;
 
-static rc_t counters_get(void)
+/* Each thread counts its own work. Not among the slots, which handlers leave as they were (SIG-3). */
+static __thread uint64_t count[TABLE + 1] __attribute__((tls_model("initial-exec")));
+
+/* Its distance from %fs:0, the same in every thread. */
+static int32_t counter_at(int i)
 {
-    if (wc.count)
-        return RC_OK;
-    void *low = sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-    if (sys_failed(low) || (uint64_t)low >> 31)
-        return RC_LOW_MEMORY_MAP;
-    wc.count = low;
-    return RC_OK;
+    uint64_t fs;
+    __asm__("mov %%fs:0, %0" : "=r"(fs));
+    return (int32_t)((int64_t)(uintptr_t)&count[i] - (int64_t)fs);
 }
 
 /* Offsets in a stub: rsp is lowered, rcx saved, rcx reloaded, rsp restored. */
-enum { LOWERED = 8, SAVED = 16, RELOADED = 44, RESTORED = 52 };
+enum { LOWERED = 8, SAVED = 16, RELOADED = 46, RESTORED = 54 };
 
 static rc_t stub_write(int i, struct cache_pc at, struct cache_pc to)
 {
     uint8_t buf[STUB_BYTES];
-    uint32_t counter = (uint32_t)(uintptr_t)&wc.count[i];
+    int32_t counter = counter_at(i);
     struct asm_buf a = asm_on(buf, sizeof buf, at);
     asm_lea(&a, R_RSP, R_RSP, -RED_ZONE);
     asm_store(&a, R_RSP, 0, R_RCX);
-    asm_load_abs(&a, R_RCX, counter);
+    asm_load_slot(&a, R_RCX, counter);
     asm_lea(&a, R_RCX, R_RCX, 1);
-    asm_store_abs(&a, counter, R_RCX);
+    asm_store_slot(&a, counter, R_RCX);
     asm_load(&a, R_RCX, R_RSP, 0);
     asm_lea(&a, R_RSP, R_RSP, RED_ZONE);
     bool as_said = a.len == RESTORED;
@@ -106,7 +104,6 @@ static rc_t stub_reserve(struct app_pc near, struct cache_pc *stub)
         {near.v, RELOADED, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0, RED_ZONE},
         {near.v, RESTORED, R_NONE, R_NONE, R_NONE, PC_KNOWN, 0, 0},
     };
-    TRY(counters_get());
     TRY(fc_add_code(near, STUB_BYTES, stub));
     return fc_add_recipes(*stub, STUB_BYTES, recipes, (int)ARRAY_LEN(recipes));
 }
@@ -215,10 +212,12 @@ static struct clock *clock_get(struct app_pc at, uint64_t now)
         struct clock *c = &wc.clock[i];
         if (c->used && app_pc_eq(c->site.at, at))
             return c;
-        if (!room && (!c->used || (!c->live && now - c->cleared_ns > LIMBO_NS)))
+        if (!room && (!c->used || (!c->live && (several_now() || now - c->cleared_ns > LIMBO_NS))))
             room = c;
     }
-    if (room && room->used)
+    if (room && room->used && several_now())
+        hook_abandon(&room->hook);
+    else if (room && room->used)
         hook_release(&room->hook);
     if (room)
         *room = (struct clock){0};
@@ -234,14 +233,15 @@ static rc_t clock_set(struct clock *c, struct app_pc at, bool cheap, struct frag
         if (cheap && !site_leaves_jump(&c->site))
             return RC_HOOK_SHORT;
         TRY(stub_reserve(at, &c->stub));
+        TRY(hook_prepare(&c->hook, &c->site, c->stub));
         c->used = true;
+        TRY(stub_write((int)(c - wc.clock), c->stub, c->hook.native));
     }
     if (in_fragment(at.v, at.v + c->site.len, own, n))
         return RC_BUSY;
-    bool again = c->hook.state == HOOK_CLEARED;
     TRY(hook_set(&c->hook, &c->site, c->stub, false));
     c->live = true;
-    return again ? RC_OK : stub_write((int)(c - wc.clock), c->stub, c->hook.native); /* alone, signals blocked: nobody was there yet */
+    return RC_OK;
 }
 
 static void clock_clear(struct clock *c)
@@ -406,7 +406,7 @@ void workclock_stop(void)
 uint64_t workclock_read(int i)
 {
     int at = i == WORKCLOCK_HEAD ? TABLE : wc.chosen[i];
-    return wc.count ? __atomic_load_n(&wc.count[at], __ATOMIC_RELAXED) : 0;
+    return __atomic_load_n(&count[at], __ATOMIC_RELAXED);
 }
 
 void workclock_forget(void)

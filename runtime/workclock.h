@@ -1,6 +1,6 @@
 /* Work clocks: counters on hooks in the program's own text, ticking while a trial runs.
  *
- *     site:  jmp stub     stub: count[i]++; jmp native     native: the displaced instruction; jmp behind it
+ *     site:  jmp stub     stub: fs:count[i]++; jmp native     native: the displaced instruction; jmp behind it
  *
  * A place of the program that runs some 10,000 to 1,000,000 times a second, and of whose text no fragment that may be
  * entered has a copy, is passed as often for the same work, whatever arm a trial runs. So the ticks of several such
@@ -9,7 +9,7 @@
  *   WCK-1  no live clock stands in text that a fragment was made from which is kept or on trial.
  *   WCK-2  a stub uses no slots: a signal may come between any two of its instructions. It spills below the red zone.
  *
- * Lock held. workclock_choose outside signal handlers. */
+ * Each thread counts for itself. Lock held. workclock_choose outside signal handlers. */
 #ifndef REHEAT_WORKCLOCK_H
 #define REHEAT_WORKCLOCK_H
 
@@ -41,7 +41,7 @@ void workclock_resume(void);
 /* Takes their hooks out. */
 void workclock_stop(void);
 uint64_t workclock_read(int i);
-/* A stub that ticks WORKCLOCK_HEAD and goes on to `to`, for code near `near`. RC_CACHE_FULL, RC_LOW_MEMORY_MAP. */
+/* A stub that ticks WORKCLOCK_HEAD and goes on to `to`, for code near `near`. RC_CACHE_FULL. */
 rc_t workclock_stub(struct app_pc near, struct cache_pc to, struct cache_pc *stub);
 /* Hooks and code memory are gone. */
 void workclock_forget(void);

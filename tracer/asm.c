@@ -171,20 +171,6 @@ void asm_load_scalar(struct asm_buf *a, unsigned n, unsigned base, int32_t disp,
     modrm_base(a, n, base, disp);
 }
 
-void asm_load_abs(struct asm_buf *a, unsigned to, uint32_t at)
-{
-    byte(a, rex(1, to, 0, 0)); /* REX.W 8b /r: mov r64, [d] */
-    byte(a, 0x8b);
-    modrm_absolute(a, to, at);
-}
-
-void asm_store_abs(struct asm_buf *a, uint32_t at, unsigned from)
-{
-    byte(a, rex(1, from, 0, 0)); /* REX.W 89 /r: mov [d], r64 */
-    byte(a, 0x89);
-    modrm_absolute(a, from, at);
-}
-
 void asm_store_slot_imm32(struct asm_buf *a, int32_t slot, uint32_t v)
 {
     byte(a, 0x64); /* 64 c7 /0 id: mov dword fs:[d], imm32 */

@@ -45,8 +45,6 @@ void asm_load_slot_vector(struct asm_buf *a, unsigned n, int32_t slot); /* movup
 void asm_load_scalar(struct asm_buf *a, unsigned n, unsigned base, int32_t disp, unsigned bytes); /* movss, movsd xmm, [base+disp] */
 void asm_store_slot_imm32(struct asm_buf *a, int32_t slot, uint32_t v); /* mov dword fs:[slot], v; 12 bytes */
 
-void asm_load_abs(struct asm_buf *a, unsigned to, uint32_t at); /* mov to, [at]; below 2 GiB */
-void asm_store_abs(struct asm_buf *a, uint32_t at, unsigned from); /* mov [at], from */
 void asm_mov_imm64(struct asm_buf *a, unsigned reg, uint64_t v); /* shortest form that sets all 64 bits */
 void asm_mov_reg(struct asm_buf *a, unsigned to, unsigned from);
 void asm_load(struct asm_buf *a, unsigned to, unsigned base, int32_t disp); /* mov to, [base+disp] */

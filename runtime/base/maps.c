@@ -6,6 +6,7 @@
 #include "runtime/base/sys.h"
 
 #define MAX_RANGES 768
+#define PAGE 4096u
 #define LINE_BYTES 4352 /* PATH_MAX and the numbers before it */
 
 #define MAX_DATA 1024
@@ -18,6 +19,13 @@ static struct {
     int count;
     bool shared;
 } data;
+static struct {
+    uint64_t page, offset, path; /* path: its hash; page 0: free */
+} replaced[MAPS_REPLACED];
+/* Where the line before ends, and where in which file; path 0: in none. */
+static struct {
+    uint64_t end, offset, path;
+} before;
 static struct map_range *ranges; /* sorted by start, as the kernel gives them */
 static int range_count;
 static bool ranges_valid;
@@ -100,6 +108,78 @@ static uint64_t path_hash(const char *s)
     return h;
 }
 
+/* One more range, or more of the last one: pages of code memory that were replaced are mappings of their own. */
+static void range_add(const struct map_range *r)
+{
+    struct map_range *last = range_count ? &ranges[range_count - 1] : NULL;
+    bool same = last && last->end == r->start && last->kind == r->kind && str_equal(last->path, r->path);
+    bool on = !r->path[0] || (same && last->file_offset + (last->end - last->start) == r->file_offset);
+    if (same && on)
+        last->end = r->end;
+    else if (range_count < MAX_RANGES)
+        ranges[range_count++] = *r;
+}
+
+/* What was at `page` before we replaced it, if what is there can be nothing else: the same file still lies before it. */
+static int replaced_find(uint64_t page)
+{
+    for (int i = 0; before.path && before.end == page && i < MAPS_REPLACED; i++)
+        if (replaced[i].page == page && replaced[i].path == before.path && replaced[i].offset == before.offset)
+            return i;
+    return -1;
+}
+
+static void before_set(uint64_t end, uint64_t offset, uint64_t path)
+{
+    before.end = end;
+    before.offset = offset;
+    before.path = path;
+}
+
+/* A mapping of code without a file: pages that we replaced, then anybody's. `path`: of the file before it. */
+static void anonymous_note(struct map_range *r, const char *path)
+{
+    const struct map_range all = *r;
+    uint64_t page = all.start;
+    for (int i; page < all.end && (i = replaced_find(page)) >= 0; page += PAGE) {
+        *r = (struct map_range){page, page + PAGE, replaced[i].offset, MAP_TEXT, ""};
+        str_copy(r->path, path, sizeof r->path);
+        before_set(page + PAGE, before.offset + PAGE, before.path);
+        range_add(r);
+    }
+    if (page == all.end)
+        return;
+    before.path = 0;
+    *r = all;
+    r->start = page;
+    range_add(r);
+}
+
+bool maps_replace_page(uint64_t page)
+{
+    const struct map_range *r = maps_find(app_pc(page));
+    int room = -1;
+    for (int i = 0; i < MAPS_REPLACED; i++) {
+        if (replaced[i].page == page)
+            return true;
+        if (!replaced[i].page && room < 0)
+            room = i;
+    }
+    if (!r || r->kind != MAP_TEXT || room < 0)
+        return false;
+    replaced[room].page = page;
+    replaced[room].offset = r->file_offset + (page - r->start);
+    replaced[room].path = path_hash(r->path);
+    return true;
+}
+
+void maps_forget_replaced(uint64_t start, uint64_t end)
+{
+    for (int i = 0; i < MAPS_REPLACED; i++)
+        if (replaced[i].page >= start && replaced[i].page < end)
+            replaced[i].page = 0;
+}
+
 /* A line that is not of code. */
 static void data_note(const char *line)
 {
@@ -141,6 +221,26 @@ bool maps_is_constant(uint64_t at, unsigned bytes)
 
 bool maps_is_shared(void) { return data.shared; }
 
+static void line_note(const char *line)
+{
+    static struct map_range r;
+    static char path[sizeof r.path]; /* of the file before; its hash is before.path */
+    uint64_t start, end, offset;
+    const char *p = parse_hex(parse_hex(line, &start) + 1, &end) + 1;
+    bool code = maps_parse_line(line, &r);
+    if (code && !r.path[0]) {
+        anonymous_note(&r, path);
+        return;
+    }
+    (void)parse_hex(p + 5, &offset);
+    str_copy(path, path_after(p + 5), sizeof path);
+    before_set(end, offset + (end - start), path[0] == '/' ? path_hash(path) : 0);
+    if (code)
+        range_add(&r);
+    else
+        data_note(line);
+}
+
 void maps_read(void)
 {
     static char line[LINE_BYTES]; /* one controlled thread: no other user */
@@ -149,6 +249,7 @@ void maps_read(void)
     data.count = 0;
     data.shared = false;
     last_hit = 0;
+    before_set(0, 0, 0);
     ranges_valid = true;
     if (!ranges)
         ranges = mem_map(sizeof *ranges * MAX_RANGES);
@@ -170,10 +271,7 @@ void maps_read(void)
             }
             line[len] = 0;
             len = 0;
-            if (range_count < MAX_RANGES && maps_parse_line(line, &ranges[range_count]))
-                range_count++;
-            else
-                data_note(line);
+            line_note(line);
         }
     }
     (void)sys_close(fd);

@@ -4,7 +4,7 @@
  * and read again when a pc is in no known range. Owned by the one thread that is under control.
  *
  *   MAP-1  a range of kind MAP_TEXT is private, file-backed and not writable: its bytes do not change
- *          until a system call says so. */
+ *          until a system call says so. Pages of it that we have replaced by changed copies count as what they were. */
 #ifndef REHEAT_MAPS_H
 #define REHEAT_MAPS_H
 
@@ -37,6 +37,13 @@ void maps_forget(void);
 bool maps_known(void);
 /* True when [start, end) touches a range that code was read from since the last maps_forget. */
 bool maps_touches_code(uint64_t start, uint64_t end);
+
+/* This page of text is about to be replaced by a copy of ours, which is not file-backed. False: it is no text, or there are
+ * MAPS_REPLACED already. */
+#define MAPS_REPLACED 256
+bool maps_replace_page(uint64_t page);
+/* The program maps, unmaps or protects [start, end) itself: what is there then is not ours. */
+void maps_forget_replaced(uint64_t start, uint64_t end);
 
 /* Reads /proc/self/maps anew. */
 void maps_read(void);
