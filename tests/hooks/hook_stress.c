@@ -311,6 +311,15 @@ static bool undo(struct hook *h, const struct text *t)
     return good;
 }
 
+static bool gate_leads(const struct hook *h)
+{
+    struct insn gate;
+    if (h->cell)
+        return *h->cell == h->to.v;
+    decode_one((const void *)h->gate.v, 15, app_pc(h->gate.v), &gate);
+    return gate.kind == IK_JMP && gate.target == h->to.v;
+}
+
 /* What stands there leads to where it should, and the native copy begins with the same instruction: same branch or
  * rip-relative target, or the same bytes. */
 static bool leads(const struct hook *h)
@@ -319,7 +328,7 @@ static bool leads(const struct hook *h)
     decode_one((const void *)h->at.v, 15, h->at, &in);
     decode_one(h->original, sizeof h->original, h->at, &was);
     decode_one((const void *)h->native.v, 15, app_pc(h->native.v), &copy);
-    if (in.kind != IK_JMP || (h->gate.v && *h->cell != h->to.v) || in.target != (h->gate.v ? h->gate.v : h->to.v))
+    if (in.kind != IK_JMP || (h->gate.v && !gate_leads(h)) || in.target != (h->gate.v ? h->gate.v : h->to.v))
         return false;
     if (was.kind == IK_CALL || was.kind == IK_LOOP || (was.rip_relative && !copy.rip_relative))
         return true; /* other instructions by design: call, loop, a far lea */
