@@ -57,6 +57,8 @@ TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'command line: tests/cli/test_reheat_cli.sh' \
 	'hooks: tests/hooks/run.sh --cycles 300 --sites 5000' \
 	'cases: tests/e2e/cases.sh -j $(JOBS) $(TEST_CONFIGS)' \
+	'cases, threads: tests/e2e/cases.sh -j $(JOBS) -c control=sampled,trial=0,hot=2,threads=1 -c threads=1,least=0,hot=2 \
+		-k "among crowd thread cancel fork signals dlopen spawn"' \
 	'cases, conversion: tests/e2e/cases.sh -j $(JOBS) -c control=sampled,trial=0,hot=5,passes=convert+idle -k "merge_fault signals"' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'kernels: tests/kernels/run.sh -j $(JOBS) $(TEST_SAMPLED) $(TEST_FULL) -c control=sampled,trial=0,passes=convert+loads+idle' \

@@ -83,6 +83,7 @@ static void withdraw_among_others(uint64_t start, uint64_t end)
         (void)fc_retire_range(0, UINT64_MAX);
     block_flush();
     maps_forget();
+    native_forget();
     site_forget();
     if (!adopt_hooks())
         policy_forget();
