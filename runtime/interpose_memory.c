@@ -13,6 +13,7 @@
 #include "runtime/slice.h"
 
 #define NO_AGAIN 11 /* EAGAIN */
+#define MOST_STARTS 64
 #define THRD_ERROR 2 /* <threads.h> */
 
 static bool several; /* threads may exist */
@@ -148,13 +149,47 @@ static void *next_of_threads(void **cache, const char *name)
     return *cache;
 }
 
+/* What a thread is to begin with, until it does. */
+static struct start {
+    void *(*fn)(void *);
+    void *arg;
+    bool taken;
+} starts[MOST_STARTS];
+
+static struct start *start_get(void *(*fn)(void *), void *arg)
+{
+    for (int i = 0; i < MOST_STARTS; i++)
+        if (!__atomic_exchange_n(&starts[i].taken, true, __ATOMIC_ACQUIRE)) {
+            starts[i].fn = fn;
+            starts[i].arg = arg;
+            return &starts[i];
+        }
+    return NULL;
+}
+
+static void start_free(struct start *s) { __atomic_store_n(&s->taken, false, __ATOMIC_RELEASE); }
+
+/* Ends in a jump: no frame of ours. */
+static void *started(void *start)
+{
+    struct start *s = start;
+    void *(*fn)(void *) = s->fn;
+    void *arg = s->arg;
+    start_free(s);
+    slice_thread_starts();
+    return fn(arg);
+}
+
 EXPORT int pthread_create(void *thread, const void *attributes, void *(*start)(void *), void *arg);
 int pthread_create(void *thread, const void *attributes, void *(*start)(void *), void *arg)
 {
     static void *next;
     int (*real)(void *, const void *, void *(*)(void *), void *) = next_of_threads(&next, "pthread_create");
     event_thread(true);
-    int error = real ? real(thread, attributes, start, arg) : NO_AGAIN;
+    struct start *s = several_now() ? start_get(start, arg) : NULL;
+    int error = !real ? NO_AGAIN : s ? real(thread, attributes, started, s) : real(thread, attributes, start, arg);
+    if (error && s)
+        start_free(s);
     event_thread(true); /* a slice may have come between */
     return error;
 }

@@ -515,6 +515,26 @@ void policy_forked(void)
     }
 }
 
+static uint64_t moved(uint64_t time, uint64_t from, uint64_t to)
+{
+    uint64_t at = to + (time - from);
+    return time < from && at > to ? 0 : at;
+}
+
+void policy_moves(uint64_t from, uint64_t to)
+{
+    earn(from);
+    po.spent = moved(po.spent, budget(from), budget(to)); /* as much is left as before */
+    po.earned_at = to;
+    po.due = po.due > from ? moved(po.due, from, to) : to;
+    po.rest_end = moved(po.rest_end, from, to);
+    po.found_ns = moved(po.found_ns, from, to);
+    if (po.now.n && !po.decided) {
+        trial_abort();
+        po.decided = true;
+    }
+}
+
 void policy_forget(void)
 {
     trial_forget();

@@ -56,6 +56,8 @@ bool policy_wants_samples(void);
 struct policy_stats policy_stats_get(void);
 /* In a forked child: CPU time begins again; a trial of its parent is over. */
 void policy_forked(void);
+/* Another thread is looked at: CPU time, `from` the last one's, is `to`. A trial is over. */
+void policy_moves(uint64_t from, uint64_t to);
 /* Everything was withdrawn. */
 void policy_forget(void);
 

@@ -21,6 +21,7 @@
 #include "runtime/signals.h"
 #include "runtime/stats.h"
 #include "runtime/thread.h"
+#include "runtime/timers.h"
 
 #define SLICE_RUNS 4000u
 #define SLICE_LEAST_RUNS 16u /* beyond the budget */
@@ -30,16 +31,16 @@
 #define OTHERS_NS 100000000u /* while there are other threads */
 #define WAIT_NS 10000000u /* while text changes */
 #define GATHER_NS 2000000u /* while samples are wanted and come by our signal only: at the kernel's next tick */
-/* User time of the calling thread (Linux, posix-timers_types.h: MAKE_THREAD_CPUCLOCK(0, CPUCLOCK_VIRT)). Setting a timer
- * on the scheduler's clock would bring the scheduler up to date, and a short process its preemption forward. */
-#define CLOCK_THREAD_USER (-3)
+#define BID_NS 50000000u /* of threads that are not the one that is looked at */
+#define BIDS_ON_TRIAL 4 /* in a row, before a trial is given up because its thread sleeps */
 #define SA_RESTORER_ 0x04000000
 
 static struct {
     bool active;
-    int timer; /* of the one thread that is sampled */
-    long pid; /* whose timer it is: a fork's child has none, and its own may have the same number */
-    struct thread *thread; /* that is sampled; NULL before its first slice */
+    long pid; /* whose timers they are */
+    int32_t owner; /* of all threads the one that is looked at */
+    uint64_t owner_ns; /* its CPU time at its last signal */
+    struct thread *thread; /* its record; NULL before its first slice */
     void (*prepare)(void); /* NULL: done */
     bool forked; /* since the last tick */
 } sl AT_START;
@@ -81,12 +82,9 @@ static void prepare_once(void)
 
 static void arm(uint64_t ns)
 {
-    struct {
-        int64_t every[2], value[2];
-    } when = {{0, 0}, {(int64_t)(ns / 1000000000u), (int64_t)(ns % 1000000000u)}};
-    if (sys_getpid() != sl.pid)
+    if (sys_getpid() != sl.pid || !timers_mine())
         return;
-    if (sys_call6(__NR_timer_settime, sl.timer, 0, (long)&when, 0, 0, 0) < 0)
+    if (!timers_arm(ns))
         give_up(RC_NO_SAMPLING);
 }
 
@@ -99,7 +97,7 @@ void slice_stop(void)
     if (locked && !dispatch_in_control())
         housekeep_exit();
     if (sys_getpid() == sl.pid)
-        (void)sys_call3(__NR_timer_delete, sl.timer, 0, 0);
+        timers_delete(); /* signals of the others are not heeded any more */
     sl.active = false;
     if (locked)
         thread_unlock_native();
@@ -156,6 +154,53 @@ static bool tick_without_slice(bool on_the_way)
     return true;
 }
 
+/* MAKE_THREAD_CPUCLOCK(tid, CPUCLOCK_SCHED) (Linux, posix-timers_types.h). False: there is no such thread any more. */
+static bool clock_of(int32_t tid, uint64_t *ns)
+{
+    struct {
+        int64_t sec, nsec;
+    } ts;
+    if (sys_call3(__NR_clock_gettime, (int32_t)(~(uint32_t)tid << 3 | 6), &ts, 0) < 0)
+        return false;
+    *ns = (uint64_t)ts.sec * 1000000000u + (uint64_t)ts.nsec;
+    return true;
+}
+
+/* The calling thread is looked at, or is from now on: the one that was has ended or sleeps most of the time, or it rests and this one
+ * does as much. Lock held. */
+static bool is_owner(void)
+{
+    static __thread struct {
+        int32_t owner;
+        int idle; /* signals in a row at which the owner slept */
+        uint64_t own_ns, owner_ns; /* at the last one */
+    } seen __attribute__((tls_model("initial-exec")));
+    uint64_t now = sys_clock_ns(THREAD_CPU), owner_ns = 0;
+    int32_t tid = (int32_t)sys_gettid();
+    if (tid == sl.owner) {
+        if (now < sl.owner_ns)
+            policy_moves(sl.owner_ns, now); /* another thread of that number */
+        sl.owner_ns = now;
+        return true;
+    }
+    bool lives = clock_of(sl.owner, &owner_ns);
+    uint64_t own = now - seen.own_ns, theirs = owner_ns - seen.owner_ns;
+    bool first = seen.owner != sl.owner;
+    seen.idle = !first && theirs < own / 4 ? seen.idle + 1 : 0;
+    seen.owner = sl.owner;
+    seen.own_ns = now;
+    seen.owner_ns = owner_ns;
+    bool sleeps = seen.idle >= (policy_on_trial() ? BIDS_ON_TRIAL : 1);
+    bool turn = !first && theirs / 2 < own && policy_phase(owner_ns) == PROTO_PHASE_REST;
+    if (lives && !sleeps && !turn)
+        return false;
+    policy_moves(lives ? owner_ns : sl.owner_ns, now);
+    sl.owner = tid;
+    sl.owner_ns = now;
+    sl.thread = NULL;
+    return true;
+}
+
 /* On the program's stack, all signals blocked: no more than it takes to redirect the return. */
 static void on_tick(int sig, siginfo_t *info, void *context)
 {
@@ -181,6 +226,11 @@ static void on_tick(int sig, siginfo_t *info, void *context)
         sl.forked = false;
         sl.thread = NULL;
         policy_forked();
+    }
+    if (several_now() && !is_owner()) {
+        arm(BID_NS);
+        thread_lock_drop();
+        return;
     }
     if (sl.thread && sys_getpid() == sl.pid)
         sampler_tick(&sl.thread->sampler, sc->rip);
@@ -216,13 +266,16 @@ static void on_tick(int sig, siginfo_t *info, void *context)
 
 static bool timer_make(void)
 {
-    struct sigevent ev;
-    mem_zero(&ev, sizeof ev);
-    ev.sigev_notify = SIGEV_SIGNAL | SIGEV_THREAD_ID;
-    ev.sigev_signo = SLICE_SIGNAL;
-    ev._sigev_un._tid = (int)sys_gettid();
     sl.pid = sys_getpid();
-    return sys_call3(__NR_timer_create, CLOCK_THREAD_USER, &ev, &sl.timer) >= 0;
+    sl.owner = (int32_t)sys_gettid();
+    sl.owner_ns = 0;
+    return timers_make(SLICE_SIGNAL);
+}
+
+void slice_thread_starts(void)
+{
+    if (sl.active && several_now() && sys_getpid() == sl.pid && timers_make(SLICE_SIGNAL))
+        arm(FIRST_NS);
 }
 
 void slice_fork_begins(void) { several_fork_begins(); }
@@ -235,6 +288,7 @@ void slice_forked(void)
     if (!sl.active || sl.pid == sys_getpid())
         return;
     sl.forked = true;
+    timers_forked();
     if (timer_make())
         arm(FIRST_NS);
     else

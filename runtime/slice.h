@@ -28,6 +28,8 @@ void slice_stop(void);
 bool slice_give_up(rc_t why);
 /* The next slice does not come at once: something is about to happen that it must not come before. */
 void slice_postpone(void);
+/* A thread of libc's begins: the calling one. */
+void slice_thread_starts(void);
 /* Around a fork, in the parent; */
 void slice_fork_begins(void);
 void slice_fork_ends(void);
