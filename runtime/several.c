@@ -9,7 +9,7 @@ static struct {
     bool wanted, on, abandoned, forking;
     bool begun, strangers; /* there is a thread of that kind, perhaps since before several_init */
     int texts; /* calls that change text and have not returned */
-} se __attribute__((section(".data"))); /* see AT_START in entry.c */
+} se AT_START;
 
 static __thread struct {
     int texts;

@@ -14,7 +14,7 @@
 static struct timer {
     int32_t tid; /* 0: free */
     int id; /* the kernel's; NONE: being made */
-} timers[TIMERS_MOST] __attribute__((section(".data"))); /* see AT_START in entry.c */
+} timers[TIMERS_MOST] AT_START;
 
 static __thread struct timer *own __attribute__((tls_model("initial-exec")));
 
