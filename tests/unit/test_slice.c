@@ -5,13 +5,16 @@
 
 static uint64_t armed; /* ns of CPU time until the next signal; 0: none was set */
 
+static uint64_t others_ns; /* CPU time of the thread that is looked at; 0: it has ended */
+
 static long kernel_call(long nr, long a, long b, long c, long d, long e, long f)
 {
-    (void)a, (void)b, (void)d, (void)e, (void)f;
-    const int64_t *when = (const int64_t *)c;
-    if (nr == __NR_timer_settime)
-        armed = (uint64_t)when[2] * 1000000000u + (uint64_t)when[3];
-    return 0;
+    (void)a, (void)c, (void)d, (void)e, (void)f;
+    if (nr != __NR_clock_gettime)
+        return 0;
+    *(int64_t *)b = 0;
+    ((int64_t *)b)[1] = (int64_t)others_ns;
+    return others_ns ? 0 : -1;
 }
 #define sys_call6 kernel_call
 #include "runtime/slice.c" /* NOLINT(bugprone-suspicious-include) */
@@ -23,7 +26,8 @@ static long kernel_call(long nr, long a, long b, long c, long d, long e, long f)
 
 /* What the thread and the process are like. */
 static struct {
-    bool alone, in_control, locked, slice, on_trial;
+    bool alone, in_control, locked, slice, on_trial, several, waits, over, resting;
+    int moves, blocked;
     int ticks, slices, others, locks, drops;
     bool in_code; /* as the policy was told */
     rc_t refuse; /* a slice */
@@ -87,6 +91,37 @@ bool policy_tick(uint64_t now, bool in_code, uint64_t *wait)
     *wait = 4000000;
     return world.slice && !in_code;
 }
+bool several_now(void) { return world.several; }
+bool several_waits(void) { return world.waits || world.over; }
+bool several_is_over(void) { return world.over; }
+void several_fork_begins(void) {}
+void several_fork_ends(bool child) { (void)child; }
+bool timers_make(int sig) { return sig == SLICE_SIGNAL; }
+bool timers_mine(void) { return true; }
+bool timers_arm(uint64_t ns)
+{
+    armed = ns;
+    return true;
+}
+void timers_delete(void) {}
+void timers_forked(void) {}
+bool thread_lock_native(void) { return true; }
+void thread_unlock_native(void) {}
+void signals_block(uint64_t *mask)
+{
+    *mask = ~0ULL;
+    world.blocked++;
+}
+void policy_moves(uint64_t from, uint64_t to)
+{
+    (void)from, (void)to;
+    world.moves++;
+}
+enum proto_phase policy_phase(uint64_t now)
+{
+    (void)now;
+    return world.resting ? PROTO_PHASE_REST : PROTO_PHASE_LOOK;
+}
 bool policy_on_trial(void) { return world.on_trial; }
 bool policy_wants_samples(void) { return false; }
 bool policy_in_budget(uint64_t now)
@@ -128,6 +163,8 @@ static int new_process(void **state)
     world.alone = true;
     sl.active = true;
     sl.pid = sys_getpid();
+    sl.owner = (int32_t)sys_gettid();
+    others_ns = 1000;
     armed = 0;
     return 0;
 }
@@ -145,7 +182,8 @@ static struct sigcontext signal_at(uint64_t pc)
     sc->rsp = 0x1000;
     sc->rbx = 99;
     on_tick(SLICE_SIGNAL, &info, &uc);
-    assert_int_equal(world.locks, world.drops);
+    assert_int_equal(world.locks, world.drops + (sc->rip == 11)); /* SEV-3: a slice keeps it */
+    world.locks = world.drops = 0;
     return *sc;
 }
 
@@ -215,6 +253,84 @@ static void test_with_other_threads_nothing_is_done(void **state)
     assert_int_equal(armed, OTHERS_NS);
 }
 
+/* SEV-3, SEV-4 */
+static void test_among_others(void **state)
+{
+    (void)state;
+    world.slice = world.several = true;
+    world.alone = false;
+    world.waits = true;
+    assert_int_equal(signal_at(FRAGMENT + 7).rip, FRAGMENT + 7);
+    assert_int_equal(armed, WAIT_NS);
+    world.waits = false;
+    assert_int_equal(signal_at(FRAGMENT + 7).rip, 11);
+    assert_int_equal(world.blocked, 1);
+    assert_int_equal(world.others, 0);
+    world.over = true;
+    armed = 0;
+    assert_int_equal(signal_at(FRAGMENT + 7).rip, FRAGMENT + 7);
+    assert_int_equal(armed, 0);
+    assert_int_equal(world.slices, 1);
+}
+
+static void wait_a_little(void)
+{
+    for (uint64_t start = sys_clock_ns(THREAD_CPU); sys_clock_ns(THREAD_CPU) - start < 2000000;)
+        ;
+}
+
+/* The thread that is looked at is another: as long as it does its part, and to the end of its trial. */
+static void test_whose_turn_it_is(void **state)
+{
+    (void)state;
+    world.several = true;
+    sl.owner++;
+    for (int i = 0; i < 3; i++) {
+        others_ns += 50000000;
+        signal_at(FRAGMENT + 7);
+        wait_a_little();
+        assert_int_equal(armed, BID_NS);
+    }
+    world.on_trial = true;
+    for (int i = 1; i < BIDS_ON_TRIAL; i++) {
+        signal_at(FRAGMENT + 7);
+        wait_a_little();
+        assert_int_equal(world.ticks, 0);
+    }
+    signal_at(FRAGMENT + 7);
+    assert_int_equal(world.ticks, 1);
+    assert_int_equal(world.moves, 1);
+    assert_int_equal(sl.owner, (int32_t)sys_gettid());
+}
+
+static void test_the_last_one_has_ended(void **state)
+{
+    (void)state;
+    world.several = true;
+    sl.owner += 2;
+    others_ns = 0;
+    signal_at(FRAGMENT + 7);
+    assert_int_equal(world.ticks, 1);
+    assert_int_equal(world.moves, 1);
+}
+
+static void test_rests_change_turns(void **state)
+{
+    (void)state;
+    world.several = true;
+    sl.owner += 3;
+    signal_at(FRAGMENT + 7);
+    wait_a_little();
+    others_ns += 2000000;
+    signal_at(FRAGMENT + 7);
+    assert_int_equal(world.ticks, 0);
+    world.resting = true;
+    wait_a_little();
+    others_ns += 2000000;
+    signal_at(FRAGMENT + 7);
+    assert_int_equal(world.ticks, 1);
+}
+
 static void test_in_control_it_is_put_off(void **state)
 {
     (void)state;
@@ -239,6 +355,10 @@ int main(void)
         TEST(test_slices_begin_in_the_programs_state),
         TEST(test_with_other_threads_nothing_is_done),
         TEST(test_in_control_it_is_put_off),
+        TEST(test_among_others),
+        TEST(test_whose_turn_it_is),
+        TEST(test_the_last_one_has_ended),
+        TEST(test_rests_change_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
