@@ -5,7 +5,7 @@ rc_t optimize_gated(struct ir *ir)
 {
     static rc_t (*const after_layout[PASS_COUNT])(struct ir *) = {
         [PASS_convert] = pass_convert,   [PASS_unroll] = pass_unroll, [PASS_constants] = pass_constants,
-        [PASS_chain] = pass_chain,
+        [PASS_chain] = pass_chain,           [PASS_order] = pass_order,
         [PASS_branches] = pass_branches, [PASS_loads] = pass_loads,   [PASS_flags] = pass_flags,
         [PASS_select] = pass_select,     [PASS_idle] = pass_idle,
         [PASS_promote] = pass_promote,

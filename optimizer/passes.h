@@ -1,6 +1,6 @@
 /* The pass pipeline.
  *
- *   ir_build -> calls -> layout -> convert -> unroll -> constants -> chain -> branches -> loads -> flags -> select -> idle -> promote
+ *   ir_build -> calls -> layout -> convert -> unroll -> constants -> chain -> branches -> order -> loads -> flags -> select -> idle -> promote
  *     -> liveness -> lowering
  *
  * Each pass is one file and one function from IR to IR; optimize() runs them in the order of passes.def with the
@@ -38,6 +38,9 @@ rc_t pass_chain(struct ir *ir);
 
 /* Removes exits that cannot be taken because of a constant or of a condition met earlier on the path. */
 rc_t pass_branches(struct ir *ir);
+
+/* A branch on whether (x > y) - (x < y) is above, at or below 0 becomes one on the comparison of x and y. */
+rc_t pass_order(struct ir *ir);
 
 /* A load of what is known to be in a register becomes a use of that register, or goes. */
 rc_t pass_loads(struct ir *ir);

@@ -403,6 +403,29 @@ static bool borrows(struct ir *ir, int at)
     return ir->nodes[at].op == N_BORROW;
 }
 
+/* An exit that pass_order has changed stands for the test before it. */
+static bool is_ordered(const struct ir *ir, int at)
+{
+    const struct node *n = &ir->nodes[at];
+    return n->op == N_EXIT_IF && !n->removed && ir->insns[n->insn].kind == IK_PLAIN;
+}
+
+static bool wrong_order(struct ir *ir, int at)
+{
+    if (!is_ordered(ir, at) || ir->nodes[at].cc < 6)
+        return false;
+    ir->nodes[at].cc ^= 5; /* above: below; not above: not below */
+    return true;
+}
+
+static bool forget_test(struct ir *ir, int at)
+{
+    if (!is_ordered(ir, at))
+        return false;
+    ir->nodes[at].insn++;
+    return true;
+}
+
 static bool has_chain(struct node *n)
 {
     return n->chain && !n->removed;
@@ -472,6 +495,8 @@ static const struct {
     {"misplaced-slot", NULL, misplaced_slot},
     {"forget-restore", NULL, borrows},
     {"unsaved-recipe", NULL, borrows},
+    {"wrong-order", NULL, wrong_order},
+    {"forget-test", NULL, forget_test},
     {"wrong-chain", has_chain, NULL},
     {"forget-chain-register", has_chain, NULL},
     {"unsaved-vector", NULL, borrows_vector},

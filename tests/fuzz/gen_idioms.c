@@ -485,6 +485,37 @@ static void add_sum(struct gen *g)
     }
 }
 
+/* (x > y) - (x < y) and a branch on it; with things in between, and now and then not quite that. */
+static void add_order(struct gen *g)
+{
+    unsigned r = rng_below(g->r, 4), x = gen_pick_source(g), y = gen_pick_source(g);
+    bool two = ROUGHLY(g, 60);
+    if (!gen_may_write(g, r) || g->pointers & 1u << r)
+        return;
+    uint8_t zero[] = {0x31, (uint8_t)(0xc0 | r * 9)}, set[] = {0x0f, two ? 0x92 : 0x97, (uint8_t)(0xc0 | r)};
+    uint8_t sbb[] = {0x83, (uint8_t)(0xd8 | r), ROUGHLY(g, 97) ? 0 : 1}, test[] = {0x85, (uint8_t)(0xc0 | r * 9)};
+    struct operands o = {.size = ROUGHLY(g, 70) ? 4 : 8, .rm = x, .reg = y, .index = R_NONE};
+    if (ROUGHLY(g, 96))
+        gen_add_bytes(g, (const char *)zero, sizeof zero);
+    (void)gen_add_named(g, "cmp Ev,Gv", o);
+    gen_add_bytes(g, (const char *)set, sizeof set);
+    if (two) {
+        o.rm = ROUGHLY(g, 97) ? y : x;
+        o.reg = x;
+        (void)gen_add_named(g, "cmp Ev,Gv", o);
+    }
+    gen_add_bytes(g, (const char *)sbb, sizeof sbb);
+    gen_wrote(g, r);
+    for (unsigned n = rng_below(g->r, 3); n; n--)
+        gen_add_any(g);
+    if (ROUGHLY(g, 5))
+        add_branch(g);
+    gen_add_bytes(g, (const char *)test, sizeof test);
+    (void)gen_add_item(g, (struct item){.op = I_JCC, .arg = (int16_t)rng_below(g->r, 16), .alt = 1, .reg = ROUGHLY(g, 90)});
+    if (ROUGHLY(g, 90)) /* the flags are written before they are read */
+        (void)gen_add_form(g, gen_form_named("cmp Ev,Gv"));
+}
+
 void gen_add_step(struct gen *g)
 {
     unsigned roll = rng_below(g->r, 100);
@@ -492,8 +523,10 @@ void gen_add_step(struct gen *g)
         gen_add_slot(g);
     else if (roll < 6)
         add_accesses(g);
-    else if (roll < 9)
+    else if (roll < 8)
         add_sum(g);
+    else if (roll < 12)
+        add_order(g);
     else if (roll < 54)
         gen_add_any(g);
     else if (roll < 59)

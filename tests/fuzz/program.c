@@ -83,8 +83,8 @@ static bool build_jcc(struct builder *b, const struct item *it)
     uint64_t pad = new_pad(b), start = here(b);
     bool taken = interp_condition((unsigned)it->arg, b->now.rflags);
     uint8_t near[2] = {(uint8_t)(0x70 | it->arg), 0};
-    unsigned len = it->alt ? 2 : 6;
-    uint64_t next = start + len, target = taken ? next + 5 + (start & 7) : it->alt ? next + 100 : pad;
+    unsigned len = it->alt ? 2 : 6, own = it->reg ? 2 : 0; /* of the island, before its jump */
+    uint64_t next = start + len, target = taken ? next + own + 5 + (start & 7) : it->alt ? next + 100 : pad;
     if (it->alt) {
         near[1] = (uint8_t)(target - next);
         asm_bytes(&b->a, near, 2);
@@ -98,13 +98,15 @@ static bool build_jcc(struct builder *b, const struct item *it)
             at(b, next);
             target = next + 5;
             world_writable(start)[1] = 5;
-            asm_jmp(&b->a, target + 5);
-            if (!close_block(b, next, next, false) || !close_block(b, next + 5, target + 5, true))
+            asm_jmp(&b->a, target + own + 5);
+            if (!close_block(b, next, next, false) || !close_block(b, next + 5, target + own + 5, true))
                 return false;
+            asm_bytes(&b->a, "\x85\xc0", own);
             asm_jmp(&b->a, pad);
             b->reached = here(b);
             return true;
         }
+        asm_bytes(&b->a, "\x85\xc0", own);
         asm_jmp(&b->a, pad);
         at(b, path);
     }

@@ -11,7 +11,7 @@
 
 enum item_op {
     I_PLAIN,    /* bytes; rip_at: offset of a disp32 to be aimed at consts + arg */
-    I_JCC,      /* arg: cc; alt: short form */
+    I_JCC,      /* arg: cc; alt: short form; reg: the exit begins with test eax, eax, if it does not lead to a pad at once */
     I_FORK,     /* arg: cc; the next `reg` plain items are one side, `alt_reg` more the other one, then they meet;
                  * alt: both sides end in a branch to one pad, by condition rip_at or its opposite */
     I_JCC_SAME, /* both ways lead to the next instruction */

@@ -391,7 +391,7 @@ static void test_case(void **state)
 int main(void)
 {
     static struct CMUnitTest tests[MAX_CASES];
-    static const char *const files[] = {"layout", "calls", "convert", "unroll", "constants", "chain", "branches",
+    static const char *const files[] = {"layout", "calls", "convert", "unroll", "constants", "chain", "branches", "order",
                                         "loads",  "flags", "select",  "idle",   "promote", "liveness",  "pipeline"};
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         load(files[i]);
