@@ -67,6 +67,8 @@ static const char *compare_fault(const struct subject *sub, const struct compari
     unsigned gpr_dead = subject_dead(sub, pc); /* dead flags may differ: ir.h */
     if (c->first_exit)
         gpr_dead |= subject_dead_at_exit(sub, c->first_exit);
+    if (c->stopped_at)
+        gpr_dead |= subject_dead(sub, c->first_exit);
     for (unsigned i = 0; i < 16; i++)
         if (c->native_state.gpr[i] != c->subject_state.gpr[i] && !(gpr_dead & 1u << i))
             return "registers at the fault";
