@@ -10,7 +10,8 @@
  *
  * Many samples are wanted in GATHER only. In REST there is no signal but the one at its end.
  *
- *   POL-1  the time spent in slices stays under a budget that grows with the thread's CPU time.
+ *   POL-1  what slices and trials cost is one account, under a budget that grows with the thread's CPU time; what was kept earns
+ *          a part of what it gains, up to a hundredth of the time.
  *   POL-2  a head that lost is not recorded again before REST has been left often enough (its penalty doubles).
  *   POL-3  with trial=0 everything is kept at once, and short paths and flat code are taken up too: coverage is what it is for.
  *

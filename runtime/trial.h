@@ -7,6 +7,10 @@
  * whole thread on the same work: what a fragment does to the rest of the program counts, and the gain is the
  * program's. Statistics: verdict.h.
  *
+ * Before the first block a native window shows how fast the clocks tick: those that are too fast go, and where only an outer loop's
+ * are left, which tick some hundred times a second, windows last as many ticks as are needed (up to 40 ms). A long window that
+ * already cost more than a trial may is the last one. Arms that are surely behind another get no further windows.
+ *
  * A loop outside of which nothing runs has no clock: its iterations are counted instead. Its hook then leads through a
  * counting stub on both arms, each iteration passes the hook, and windows are followed by a rest. What that costs each arm is
  * known badly in an interpreter's dispatch: the gain must be large there.
