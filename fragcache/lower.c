@@ -244,6 +244,8 @@ static rc_t lower_check(struct lowering *l, const struct node *n)
 /* What the program is about to execute where the node begins. */
 static uint64_t node_pc(const struct ir *ir, const struct node *n)
 {
+    if (n->fused)
+        n--;
     return n->op == N_EXIT ? n->target : n->op == N_BACK ? ir->tag.v : ir->insns[n->insn].pc.v;
 }
 

@@ -264,6 +264,8 @@ static rc_t verify_chain(const struct ir *ir, const struct node *n)
 
 static rc_t verify_node(const struct ir *ir, const struct node *n, bool laid_out, bool last)
 {
+    if (n->fused && (n == ir->nodes || !n[-1].removed || n[-1].op != N_INSN || n->op != N_INSN || !ir->borrowed))
+        return RC_VERIFY; /* IR-7 */
     if (node_ends_trace(n) != last)
         return RC_VERIFY; /* IR-1 */
     if (n->op == N_BRANCH && laid_out)

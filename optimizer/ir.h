@@ -24,7 +24,7 @@
  *   IR-7  between N_BORROW and the end of the trace the borrowed registers are the fragment's: no instruction of the
  *         program there reads or writes them, rsp is not one, and nothing outside mentions them. From N_LOOP on, each
  *         slot's register holds what its memory does: a store to a slot follows a PART_UPDATE of its register, or is a
- *         PART_STORE of it; what may store there otherwise follows an N_CHECK.
+ *         PART_STORE of it; what may store there otherwise follows an N_CHECK. A fused node follows a removed one.
  *   IR-8  a chain belongs to a guard; its targets are neither 0, nor the guard's, nor twice the same.
  *
  * Pure: no process state, no system calls. Memory is the caller's. */
@@ -138,6 +138,7 @@ struct node {
     uint8_t chain; /* N_GUARD: index + 1; 0: none */
     bool removed, exit_taken, taken; /* taken: as recorded */
     bool appended; /* stands for no instruction: what layout and promote add */
+    bool fused; /* the removed node in front of it is a part of it: until it is done, the program is there */
     bool exit_known; /* liveness: at_exit is filled in */
     int32_t insn; /* index of the original instruction */
     uint64_t target; /* app pc; exits and guards */

@@ -374,5 +374,6 @@ rc_t pass_promote(struct ir *ir)
     if (ir->check_count)
         ir->borrowed |= 1u << p.scratch;
     join_bodies(ir, body, p.first);
+    promote_fuse(ir);
     return RC_OK;
 }

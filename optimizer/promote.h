@@ -66,6 +66,9 @@ static inline void promote_start(const struct promotion *p, struct values *s)
         s->reg[r].bits = p->bits[r];
 }
 
+/* Drops moves of a slot's register that only the next instruction looks at. After the body is made. */
+void promote_fuse(struct ir *ir);
+
 /* Leaves slots of those bases only that are worth it; true when a check is needed. */
 bool promote_choose_groups(struct promotion *p);
 /* The checks that are needed once, or in front of access a. RC_TOO_LONG. */

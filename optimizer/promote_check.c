@@ -91,7 +91,8 @@ static bool check_make(const struct promotion *p, const struct access *a, const 
     const struct ir *ir = p->ir;
     const struct node *n = &ir->nodes[a->node];
     bool once = check_need(p, a, g) == CHECK_ONCE;
-    uint16_t dead = once ? ir->nodes[0].flags_dead_before : n->flags_dead_before;
+    const struct node *where = once ? &ir->nodes[0] : n;
+    uint16_t dead = where->flags_dead_before & (uint16_t)~where->original.flags; /* the first node may be removed */
     *c = (struct ir_check){.base = R_NONE, .index = R_NONE, .scale = 1, .near = g->root, .scratch = (uint8_t)p->scratch};
     c->bytes = a->at.bytes;
     c->low = g->low;

@@ -372,6 +372,17 @@ static bool wrong_store_width(struct ir *ir, int at)
 
 /* --- slots */
 
+/* Of two instructions that are done as one, the first is forgotten: another register is taken. */
+static bool wrong_taken(struct node *n)
+{
+    if (!n->fused)
+        return false;
+    struct insn *m = made_of(n->in);
+    m->bytes[m->len - 1] ^= 1;
+    n->in = m;
+    return true;
+}
+
 /* The range of a check is its first byte. */
 static bool short_check(struct ir *ir, int at)
 {
@@ -493,6 +504,7 @@ static const struct {
     {"forget-check", forget_check, NULL},
     {"short-check", NULL, short_check},
     {"misplaced-slot", NULL, misplaced_slot},
+    {"wrong-taken", wrong_taken, NULL},
     {"forget-restore", NULL, borrows},
     {"unsaved-recipe", NULL, borrows},
     {"wrong-order", NULL, wrong_order},

@@ -66,6 +66,20 @@ static void add_reach(struct gen *g)
     (void)gen_add_named(g, "mov Ev,Gv", o);
 }
 
+/* What was loaded into `from` is extended or copied, and most often not looked at again. */
+static void add_taker(struct gen *g, unsigned from)
+{
+    static const char *const ways[] = {"movsxd Gq,Ed", "mov Gv,Ev", "movzx Gv,Eb", "movsx Gv,Ew"};
+    unsigned to = ROUGHLY(g, 30) ? from : gen_pick_dest(g), which = rng_below(g->r, ARRAY_LEN(ways));
+    struct operands o = {.size = which && ROUGHLY(g, 50) ? 4 : 8, .reg = to, .rm = from, .index = R_NONE};
+    if (to == R_RSP || !gen_add_named(g, ways[which], o))
+        return;
+    gen_wrote(g, to);
+    o = (struct operands){.size = 4, .rm = from, .index = R_NONE, .imm = gen_pick_imm(g)};
+    if (from != to && gen_may_write(g, from) && ROUGHLY(g, 80) && gen_add_named(g, "mov Zd,Id", o))
+        gen_wrote(g, from);
+}
+
 void gen_add_slot(struct gen *g)
 {
     if (ROUGHLY(g, 2)) {
@@ -101,6 +115,9 @@ void gen_add_slot(struct gen *g)
     if (f->f & F_SMALL)
         o.imm &= 31;
     o.reg = f->f & F_XREG ? rng_below(g->r, 4) : f->f & F_WREG ? gen_pick_dest(g) : gen_pick_source(g);
-    if (encode_form(f, &o, &it) && gen_add_item(g, it) && (f->f & F_WREG))
-        gen_wrote(g, o.reg);
+    if (!encode_form(f, &o, &it) || !gen_add_item(g, it) || !(f->f & F_WREG))
+        return;
+    gen_wrote(g, o.reg);
+    if (f == gen_form_named("mov Gv,Ev") && ROUGHLY(g, 40))
+        add_taker(g, o.reg);
 }

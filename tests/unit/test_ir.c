@@ -280,6 +280,19 @@ static void test_ir7_vector_registers(void **state)
     assert_rc(ir_verify(&ir, true), RC_VERIFY);
 }
 
+static void test_ir7_fused_nodes_follow_removed_ones(void **state)
+{
+    (void)state;
+    promoted_number();
+    nodes[4].fused = true;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    nodes[3] = (struct node){.op = N_INSN, .insn = 1, .in = &insns[1], .removed = true};
+    nodes[2] = nodes[3];
+    assert_ok(ir_verify(&ir, true));
+    nodes[3].op = N_CHECK;
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
 static void test_ir7_borrowed_registers_are_nobodys(void **state)
 {
     (void)state;
@@ -536,6 +549,7 @@ int main(void)
         cmocka_unit_test_setup(test_ir6_a_hammock_does_what_its_sides_do, good),
         cmocka_unit_test_setup(test_ir7_parts_change_borrowed_registers_only, good),
         cmocka_unit_test_setup(test_ir7_vector_registers, good),
+        cmocka_unit_test_setup(test_ir7_fused_nodes_follow_removed_ones, good),
         cmocka_unit_test_setup(test_ir7_borrowed_registers_are_nobodys, good),
         cmocka_unit_test_setup(test_ir7_checks_and_order, good),
         cmocka_unit_test_setup(test_ir8_chains_have_targets_of_their_own, good),

@@ -117,6 +117,10 @@ PROGRAM(slots, "mov r14d, 7\n"
                "mov ebx, r14d\n and ebx, 3\n mov [rdi+rbx*8+56], rax\n cmp r14d, 2\n je 3f\n"
                "2: sub byte ptr [rdi+96], 5\n movzx edx, byte ptr [rdi+96]\n dec r14d\n jnz 0b\n jmp r15\n"
                "3: add rax, [rdi+80]\n jmp 2b");
+/* Slots' values that are extended at once. */
+PROGRAM(takers, "mov r14d, 7\n xor ebx, ebx\n"
+                "0: add dword ptr [rdi+64], 3\n mov eax, [rdi+64]\n movsxd r8, eax\n mov eax, [rdi+72]\n cdqe\n"
+                "add rbx, rax\n add rbx, r8\n dec r14d\n jnz 0b\n jmp r15");
 /* The same with pushes, and a guard that misses at last. */
 PROGRAM(slot_calls, "mov r14d, 6\n"
                     "0: add qword ptr [rdi+64], 5\n lea r8, [rip+1f]\n lea r9, [rip+2f]\n cmp r14d, 3\n"
@@ -198,6 +202,7 @@ static void test_promoted(void **state)
     (void)state;
     CHECK(slots, &promoted, 6);
     CHECK(numbers, &promoted, 54);
+    CHECK(takers, &promoted, 8);
     CHECK(slot_calls, &promoted, 6);
     CHECK(slots, &computed, 6);
     CHECK(slot_calls, &computed, 6);
