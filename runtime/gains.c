@@ -12,7 +12,9 @@ static int bits(uint32_t mask)
 static void share(int64_t to[], uint32_t passes, int64_t gain)
 {
     int64_t n = bits(passes);
-    int64_t rest = n ? gain - gain / n * n : 0;
+    if (!n)
+        return;
+    int64_t rest = gain - gain / n * n;
     for (int i = 0; i < PASS_COUNT; i++) {
         if (!(passes & PASS_BIT(i)))
             continue;
