@@ -301,14 +301,14 @@ static uint8_t *slot_of(struct careful *c)
 }
 
 /* movups between a slot and xmm8 to xmm15. False: it is none. */
-static bool vector_step(const struct insn *in, uint8_t *slot)
+static bool vector_step(const struct insn *in, struct vector16 *slot)
 {
 #define MOVE(n)                                                                                                        \
     case 1u << (n):                                                                                                    \
         if (in->mem_write)                                                                                             \
-            __asm__ volatile("movups %%xmm" #n ", %0" : "=m"(*(struct vector16 *)slot));                               \
+            __asm__ volatile("movups %%xmm" #n ", %0" : "=m"(*slot));                                                    \
         else                                                                                                           \
-            __asm__ volatile("movups %0, %%xmm" #n : : "m"(*(struct vector16 *)slot));                                 \
+            __asm__ volatile("movups %0, %%xmm" #n : : "m"(*slot));                                                      \
         return true;
     if (in->kind != IK_PLAIN || in->mem_bytes != 16)
         return false;
@@ -337,7 +337,7 @@ static enum careful_result slot_step(struct cpu_ctx *ctx, struct careful *c, uin
         mem_copy(slot, &v, in->dst.bytes);
     } else if (in->kind == IK_PLAIN && in->act == ACT_MOV && in->dst.bytes == 8) {
         mem_copy(&ctx->gpr[in->dst.reg], slot, 8);
-    } else if (!vector_step(in, slot)) {
+    } else if (!vector_step(in, (struct vector16 *)slot)) {
         return STEP_CANNOT;
     }
     c->pc = next;
