@@ -149,6 +149,26 @@ static bool look(struct promotion *p)
     return true;
 }
 
+/* Which accesses of the first iteration, where less is known of the head, are known to be at the same place. */
+static void look_at_first(struct promotion *p)
+{
+    struct values s;
+    values_start(&s, p->ir);
+    for (int i = 0, k = 0; i < p->first; i++) {
+        const struct node *n = &p->ir->nodes[i];
+        const struct insn *in = n->op == N_INSN ? n->in : &p->ir->insns[n->insn];
+        if (n->removed)
+            continue;
+        for (; k < p->access_count && p->access[k].node == i; k++) {
+            struct access *a = &p->access[k];
+            struct place at;
+            bool known = a->kind & ACCESS_STORE ? store_place(&s, n, in, &at) : values_place(&s, in, &at);
+            a->first = known && at.base == a->at.base && at.index == a->at.index && at.off == a->at.off;
+        }
+        values_step(&s, n);
+    }
+}
+
 /* --- slots */
 
 static bool overlap(int64_t a, unsigned a_bytes, int64_t b, unsigned b_bytes)
@@ -196,7 +216,7 @@ static void gather_slots(struct promotion *p)
         struct found *f = find_slot(p, a);
         if (!f)
             continue;
-        if (a->node < p->first && f->touched < bytes)
+        if (a->first && f->touched < bytes)
             f->touched = (uint8_t)bytes;
         bool vector = p->ir->nodes[a->node].op == N_INSN && encode_is_scalar(p->ir->nodes[a->node].in);
         if (a->kind & ACCESS_STORE) {
@@ -214,7 +234,7 @@ static void gather_slots(struct promotion *p)
         if (!f->stored)
             f->bytes = f->load_bytes;
         f->bad |= f->vector && f->root == R_NONE;
-        f->bad |= f->touched < f->bytes; /* a later copy of the body may know more about its addresses */
+        f->bad |= f->touched < f->bytes; /* the body may know more about its addresses */
     }
 }
 
@@ -347,6 +367,7 @@ static bool plan(struct promotion *p)
 {
     if (!look(p) || !p->free || !p->access_count)
         return false;
+    look_at_first(p);
     gather_slots(p);
     weigh_slots(p);
     uint32_t general = p->free & REGS_GENERAL;

@@ -16,6 +16,7 @@ struct access {
     uint8_t kind; /* mask of enum access_kind */
     uint8_t slot; /* index of what is found */
     bool whole; /* the slot's own width */
+    bool first; /* the first iteration has been there */
     uint8_t root; /* the register whose value at the head is the base; R_NONE: a constant; R_RIP: unknown */
     uint16_t same_base; /* registers that hold the base and an offset */
     int64_t apart[16]; /* their offsets from it */
