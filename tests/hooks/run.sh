@@ -25,7 +25,7 @@ mkdir -p "$out"
 flags=(-std=gnu2x -O2 -g -Wall -Wextra -Wshadow -Wconversion -Werror -I. -D_GNU_SOURCE -DREHEAT_HOSTED
     -fno-strict-aliasing -fcf-protection=none)
 freestanding=(-ffreestanding -mgeneral-regs-only -fno-tree-loop-distribute-patterns) # calls nothing of a hooked libc
-for source in runtime/base/{codemem,codewrite,fail,maps,mem}.c tracer/{asm,asm_copy}.c fragcache/{hook,poke,pun,site}.c; do
+for source in runtime/base/{codemem,codewrite,fail,maps,mem}.c tracer/{asm,asm_copy}.c fragcache/{hook,landing,poke,pun,site}.c; do
     ${CC:-gcc} "${flags[@]}" "${freestanding[@]}" -c -o "$out/$(basename "$source" .c).o" "$source"
 done
 ${CC:-gcc} "${flags[@]}" -o "$out/hook_stress" tests/hooks/hook_stress.c tracer/decode.c "$out"/*.o -lZydis -lpthread

@@ -7,7 +7,7 @@
 
 #include "optimizer/passes.h"
 
-#define MAX_CASES 256
+#define MAX_CASES 320
 #define MAX_INSNS 64
 #define MAX_BODIES 8
 #define MAX_FACTS 8
