@@ -45,8 +45,8 @@ END
 }
 
 check "a loop" loop "" 'residency > 0.9'
-check "flat code" flat "" 'residency > 0.25'
-check "flat code, too little of it hot" flat hot=1000000 'residency < 0.1 and share("cold", "budget", "unseen") > 0.9'
+check "flat code" flat "" 'residency > 0.35 and share("too_short") < 0.1'
+check "flat code, too little of it hot" flat hot=1000000 'residency < 0.25 and share("cold", "budget", "unseen") > 0.6'
 check "generated code" jit "" 'residency < 0.1 and share("not_file_text") > 0.9'
 echo "$passed passed, $failed failed"
 [[ $failed -eq 0 ]]

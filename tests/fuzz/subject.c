@@ -290,6 +290,14 @@ bool subject_chains_to(const struct subject *sub, uint64_t target)
     return false;
 }
 
+bool subject_takes_returns(const struct subject *sub)
+{
+    for (int i = 0; i < sub->ir.count; i++)
+        if (sub->ir.nodes[i].op == N_ADD_SP && sub->ir.insns[sub->ir.nodes[i].insn].kind == IK_RET)
+            return true;
+    return false;
+}
+
 bool subject_shared(const struct subject *sub, uint64_t pc)
 {
     for (int i = 0; i < sub->ir.count; i++) {

@@ -67,6 +67,8 @@ unsigned subject_dead(const struct subject *sub, uint64_t pc);
 unsigned subject_dead_at_exit(const struct subject *sub, uint64_t target);
 /* The subject leaves to `target` behind an indirect branch that it has a chain for. */
 bool subject_chains_to(const struct subject *sub, uint64_t target);
+/* It has returns that go where their call came from, unread. */
+bool subject_takes_returns(const struct subject *sub);
 /* The instruction at pc stands for a copy of it, too, where the program came from the other side of a branch. */
 bool subject_shared(const struct subject *sub, uint64_t pc);
 
