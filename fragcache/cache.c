@@ -24,7 +24,7 @@ struct tag {
 };
 
 static struct {
-    uint64_t *lookup; /* cache pc by the low 16 bits of the target; below 2 GiB */
+    uint64_t *lookup; /* cache pc by the low 16 bits of the target, or 0; below 2 GiB */
     struct tag **tags;
     struct frag_exit **exits; /* by id */
     uint32_t exit_next;
@@ -130,16 +130,15 @@ bool fc_has_exits_to(struct app_pc pc)
 
 struct frag_exit *fc_exit(uint32_t id) { return id >= EXIT_FIRST && id < fc.exit_next ? fc.exits[id] : NULL; }
 
-/* Every slot of the table leads somewhere, always: to a fragment's lookup entry or to a region's miss. */
-static void lookup_clear(const struct code_region *r)
-{
-    for (uint32_t i = 0; i < LOOKUP_ENTRIES; i++)
-        fc.lookup[i] = r->lookup_miss.v;
-}
-
 static void lookup_set(struct app_pc tag, uint64_t to) { __atomic_store_n(&fc.lookup[tag.v & 0xffff], to, __ATOMIC_RELEASE); }
 
 void fc_lookup_prefer(struct fragment *f) { lookup_set(f->tag, f->lookup_entry.v); }
+
+static void lookup_forget(const struct fragment *f)
+{
+    if (fc.lookup[f->tag.v & 0xffff] == f->lookup_entry.v)
+        lookup_set(f->tag, 0);
+}
 
 /* A branch behind which registers are restored leads there always, but for the loop's own edge. */
 static rc_t exit_link(struct frag_exit *e, struct fragment *to)
@@ -233,8 +232,7 @@ static void fragment_retire(struct fragment *f)
             *p = f->same_tag;
             break;
         }
-    if (fc.lookup[f->tag.v & 0xffff] == f->lookup_entry.v)
-        lookup_set(f->tag, code_region_find(f->start.v)->lookup_miss.v);
+    lookup_forget(f);
     f->live = false;
     fc.stats.live--;
     fc.stats.retired++;
@@ -279,8 +277,8 @@ rc_t fc_move(struct fragment *const *f, int n, uint32_t set, bool counted)
         TRY(fragment_relink(f[i]));
         if (!set)
             fc_lookup_prefer(f[i]);
-        else if (fc.lookup[f[i]->tag.v & 0xffff] == f[i]->lookup_entry.v)
-            lookup_set(f[i]->tag, code_region_find(f[i]->start.v)->lookup_miss.v);
+        else
+            lookup_forget(f[i]);
     }
     return code_commit();
 }
@@ -442,8 +440,6 @@ rc_t fc_emit(const struct ir *ir, struct fragment **result)
     if (ir->count > 8192)
         return RC_TOO_LONG;
     TRY(stubs_region(ir->tag, &r));
-    if (!fc.lookup[0])
-        lookup_clear(r);
     TRY(room_for(r, 0));
     struct cache_pc at = cache_pc(r->fragments.next);
     TRY(lower(ir, at, r, fc.exit_next, (uint32_t)(uintptr_t)fc.lookup, &fc.out));
@@ -486,7 +482,7 @@ void fc_flush(void)
     for (int i = 0; i < code_region_count(); i++)
         code_region_get(i)->fragments.next = code_region_get(i)->fragments.start;
     for (const struct fragment *f = fc.newest; f; f = f->next)
-        fc.lookup[f->tag.v & 0xffff] = code_region_get(0)->lookup_miss.v;
+        fc.lookup[f->tag.v & 0xffff] = 0;
     fc.stats.retired += fc.stats.live;
     fc.stats.live = fc.stats.used = fc.stats.links = 0;
     fc.stats.flushes++;

@@ -381,6 +381,7 @@ rc_t lower(const struct ir *ir, struct cache_pc at, const struct code_region *r,
     l->out = out;
     l->ir = ir;
     l->lookup_table = lookup_table;
+    l->lookup_miss = r->lookup_miss.v;
     l->constant_count = l->miss_count = 0;
     l->saved = 0;
     out->exit_count = out->map_count = out->recipe_count = 0;

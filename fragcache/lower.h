@@ -19,8 +19,8 @@
  *                mov rcx, fs:[spill0]                             a target of more than 32 bits needs rdx or a dead one
  *
  * then does what the branch does besides (rsp += 8; push of the return address). A lookup loads the target into
- * rdx (rcx and rdx spilled) and jumps through lookup_table[target & 0xffff]; the fragment found there checks that
- * the target is its tag.
+ * rdx (rcx and rdx spilled) and jumps to lookup_table[target & 0xffff], where the fragment checks that the target is its
+ * tag, or to lookup_miss where that is zero: the table's pages are touched only where something stands.
  *
  * Recipes say for each instruction of a fragment how the program's state is had from the registers before it
  * (fragcache/recover.h). */

@@ -41,8 +41,11 @@ static rc_t look_up(struct lowering *l, const struct node *n, bool rcx_spilled)
     TRY(lower_effect(l, in));
     lower_recipe_looked_up(l);
     asm_movzx16(&l->a, R_RCX, R_RDX);
-    asm_jmp_table_rcx(&l->a, l->lookup_table);
-    l->out->insns_out += 3;
+    asm_load_table_rcx(&l->a, l->lookup_table);
+    asm_loop_op(&l->a, 3, 2); /* jrcxz: over the jump */
+    asm_jmp_reg(&l->a, R_RCX);
+    asm_jmp(&l->a, l->lookup_miss);
+    l->out->insns_out += 5;
     return RC_OK;
 }
 

@@ -14,6 +14,7 @@ struct lowering {
     struct lowered *out;
     const struct ir *ir;
     uint32_t lookup_table;
+    uint64_t lookup_miss; /* of the region */
     int constant_count, miss_count;
     uint32_t saved; /* borrowed registers whose own values are in the slots; a mask as ir.borrowed */
     struct {

@@ -118,10 +118,11 @@ void asm_jmp_slot(struct asm_buf *a, int32_t slot)
     modrm_absolute(a, 4, (uint32_t)slot);
 }
 
-void asm_jmp_table_rcx(struct asm_buf *a, uint32_t table)
+void asm_load_table_rcx(struct asm_buf *a, uint32_t table)
 {
-    byte(a, 0xff); /* ff 24 cd d: jmp [d + rcx*8] */
-    byte(a, 0x24);
+    byte(a, 0x48); /* REX.W 8b 0c cd d: mov rcx, [d + rcx*8] */
+    byte(a, 0x8b);
+    byte(a, 0x0c);
     byte(a, 0xcd);
     u32(a, table);
 }

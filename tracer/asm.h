@@ -32,7 +32,7 @@ void asm_jcc(struct asm_buf *a, unsigned cc, uint64_t to); /* jcc rel32, 6 bytes
 void asm_jmp_mem(struct asm_buf *a, uint64_t pointer_at); /* jmp [rip+d], 6 bytes */
 void asm_jmp_reg(struct asm_buf *a, unsigned reg); /* jmp reg; reg is one of the low eight */
 void asm_jmp_slot(struct asm_buf *a, int32_t slot); /* jmp fs:[slot] */
-void asm_jmp_table_rcx(struct asm_buf *a, uint32_t table); /* jmp [table + rcx*8] */
+void asm_load_table_rcx(struct asm_buf *a, uint32_t table); /* mov rcx, [table + rcx*8] */
 void asm_loop_op(struct asm_buf *a, unsigned loop_op, int8_t rel8); /* loopne loope loop jrcxz jecxz */
 #define ASM_LOOP_OP_BYTES(op) ((op) == 4 ? 3u : 2u)
 

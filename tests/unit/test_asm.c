@@ -45,7 +45,7 @@ static void test_branches(void **state)
     EMITS("jmp_ind 2 r:rcx", asm_jmp_reg(a, R_RCX));
     EMITS("jmp_ind 2 r:rdi", asm_jmp_reg(a, R_RDI));
     EMITS("jmp_ind 8 [-64]r8", asm_jmp_slot(a, SLOT_AT));
-    EMITS("jmp_ind 7 r:rcx [+rcx*8+1073741824]r8", asm_jmp_table_rcx(a, 0x40000000));
+    EMITS("plain 8 r:rcx w:rcx [+rcx*8+1073741824]r8", asm_load_table_rcx(a, 0x40000000));
     EMITS("ret 1 r:rsp w:rsp sp=?", asm_ret(a));
     for (unsigned op = 0; op < 5; op++) {
         struct asm_buf a = fresh();
