@@ -11,7 +11,7 @@
 #define LOOKUP_ENTRIES 65536u
 #define LOOKUP_HIGHEST 0x7ff00000u /* out of the way of a low program's heap */
 #define LOOKUP_LOWEST 0x60000000u
-#define TAG_BUCKETS 16384u
+#define TAG_BUCKETS 4096u
 #define MAX_EXITS (1u << 20)
 #define ARENA_LIMIT (256u << 20)
 
@@ -41,7 +41,7 @@ static struct {
 
 static struct tag *tag_find(struct app_pc pc, bool make)
 {
-    uint32_t i = (uint32_t)((pc.v * 0x9e3779b97f4a7c15ULL) >> 50);
+    uint32_t i = (uint32_t)((pc.v * 0x9e3779b97f4a7c15ULL) >> 52);
     struct tag *t = fc.tags[i];
     while (t && t->pc.v != pc.v)
         t = t->chain;
@@ -79,10 +79,10 @@ rc_t fc_init(size_t capacity, bool link, fc_observer *observer)
         return RC_LOW_MEMORY_MAP;
     fc.tags = mem_map(TAG_BUCKETS * sizeof *fc.tags);
     fc.exits = mem_map(MAX_EXITS * sizeof *fc.exits);
-    fc.out.bytes = mem_map(LOWER_MAX_BYTES);
-    fc.out.exits = mem_map(LOWER_MAX_EXITS * sizeof *fc.out.exits);
-    fc.out.map = mem_map(8192 * sizeof *fc.out.map);
-    fc.out.recipes = mem_map(LOWER_MAX_RECIPES * sizeof *fc.out.recipes);
+    fc.out.bytes = mem_map_scratch(LOWER_MAX_BYTES);
+    fc.out.exits = mem_map_scratch(LOWER_MAX_EXITS * sizeof *fc.out.exits);
+    fc.out.map = mem_map_scratch(8192 * sizeof *fc.out.map);
+    fc.out.recipes = mem_map_scratch(LOWER_MAX_RECIPES * sizeof *fc.out.recipes);
     bool all = fc.tags && fc.exits && fc.out.bytes && fc.out.exits && fc.out.map && fc.out.recipes;
     return all ? RC_OK : RC_NO_MEMORY;
 }
