@@ -161,14 +161,19 @@ static rc_t lower_hammock(struct lowering *l, const struct node *n)
         const struct hammock_step *t = &s->step[i];
         if (i >= s->commit)
             lower_recipe(l, roll_recipe(t));
-        else if (t->kind == HAMMOCK_STORE)
+        else if (t->kind == HAMMOCK_STORE || t->kind == HAMMOCK_LOAD)
             lower_recipe(l, (struct recipe){.pc = l->ir->insns[n->insn].pc.v, .first = R_NONE, .second = R_NONE, .from = PC_AGAIN});
-        if (t->kind == HAMMOCK_STORE)
-            asm_store_sum(&l->a, t->sum, t->reg, t->bytes);
-        else if (t->kind == HAMMOCK_CMOV)
-            asm_cmov(&l->a, t->cc, t->reg, t->sum.base);
-        else
-            asm_set_sum(&l->a, t->reg, t->sum);
+        switch ((enum hammock_kind)t->kind) {
+        case HAMMOCK_SET: asm_set_sum(&l->a, t->reg, t->sum); break;
+        case HAMMOCK_CMOV: asm_cmov(&l->a, t->cc, t->reg, t->sum.base); break;
+        case HAMMOCK_STORE: asm_store_sum(&l->a, t->sum, t->reg, t->bytes); break;
+        case HAMMOCK_LOAD: asm_load_sum(&l->a, t->reg, t->sum, t->bytes); break;
+        case HAMMOCK_EXTEND: asm_extend(&l->a, t->reg, t->sum.base, t->bytes, t->cc, t->sum.narrow ? 4 : 8); break;
+        case HAMMOCK_SHIFT:
+            asm_shift(&l->a, t->cc, t->reg, t->sum.base, (unsigned)t->sum.disp, t->bytes);
+            l->out->insns_out++;
+            break;
+        }
     }
     l->out->insns_out += s->count;
     return RC_OK;

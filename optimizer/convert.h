@@ -5,8 +5,17 @@
 
 #include "optimizer/values.h"
 
-/* Register and memory contents as sums over the registers at the branch. Equal sums are equal bytes. */
+/* What is no sum is computed into free registers before anything else: what both sides load, shift and extend. */
+struct prelude {
+    struct hammock *sel;
+    const struct ir *ir;
+    uint16_t free, borrowed; /* registers; borrowed: those that are no concern of the program, taken last */
+};
+
+/* Register and memory contents as sums over the registers at the branch and those of the prelude. Equal sums are equal
+ * bytes. */
 struct side {
+    struct prelude *prelude;
     struct asm_sum reg[16];
     uint16_t reads; /* registers that its instructions read */
     uint16_t flags_written;
@@ -15,9 +24,9 @@ struct side {
     struct asm_sum at, value;
 };
 
-void side_start(struct side *d);
-/* False when `in` is something else than a move or sum of general registers, or a store of one. `at_branch`: what is known
- * there; a load is followed when a register holds the value there, and nothing is stored before it. */
+void side_start(struct side *d, struct prelude *p);
+/* False when `in` is something else than a move, sum, extension or shift of general registers, or a store of one.
+ * `at_branch`: what is known there; a load is followed when the path has been at its place, and nothing is stored before it. */
 bool side_step(struct side *d, struct values *at_branch, const struct insn *in);
 
 static inline bool sum_is_register(struct asm_sum s)
@@ -26,9 +35,11 @@ static inline bool sum_is_register(struct asm_sum s)
 }
 bool sum_equal(struct asm_sum a, struct asm_sum b);
 
-/* Fills in the steps: `go` is the recorded side, `leave` the other one, taken when cc holds. Registers: those `live` where the
- * sides meet, and those `free` to be written while the program is at the branch. False when there are too few. */
-bool convert_steps(struct hammock *sel, const struct side *go, const struct side *leave, unsigned cc, uint16_t live,
-                   uint16_t free);
+/* One of `free`, of which it is no more then; R_NONE. */
+unsigned prelude_take(uint16_t *free, uint16_t borrowed);
+
+/* Adds the steps behind the prelude's: `go` is the recorded side, `leave` the other one, taken when cc holds. `live`: where the
+ * sides meet. False when there are too few registers. */
+bool convert_steps(struct hammock *sel, struct side *go, struct side *leave, unsigned cc, uint16_t live);
 
 #endif

@@ -8,9 +8,9 @@ bool sum_equal(struct asm_sum a, struct asm_sum b)
     return a.base == b.base && a.index == b.index && a.scale == b.scale && a.narrow == b.narrow && a.disp == b.disp;
 }
 
-void side_start(struct side *d)
+void side_start(struct side *d, struct prelude *p)
 {
-    *d = (struct side){.reads = 0};
+    *d = (struct side){.prelude = p};
     for (unsigned r = 0; r < 16; r++)
         d->reg[r] = sum_of(r);
 }
@@ -101,6 +101,82 @@ static bool address(const struct side *d, const struct insn *in, unsigned bytes,
     return true;
 }
 
+/* --- the prelude */
+
+unsigned prelude_take(uint16_t *free, uint16_t borrowed)
+{
+    unsigned first = *free & ~(unsigned)borrowed, from = first ? first : *free;
+    if (!from)
+        return R_NONE;
+    unsigned r = (unsigned)__builtin_ctz(from);
+    *free &= (uint16_t)~(1u << r);
+    return r;
+}
+
+/* The register of a step that is there already, or is added. */
+static bool prelude_step(struct prelude *p, struct hammock_step t, struct asm_sum *out)
+{
+    struct hammock *s = p->sel;
+    for (int i = 0; i < s->count; i++) {
+        const struct hammock_step *u = &s->step[i];
+        if (u->kind == t.kind && u->cc == t.cc && u->bytes == t.bytes && sum_equal(u->sum, t.sum)) {
+            *out = sum_of(u->reg);
+            return true;
+        }
+    }
+    unsigned r = s->count < HAMMOCK_STEPS ? prelude_take(&p->free, p->borrowed) : R_NONE;
+    if (r == R_NONE)
+        return false;
+    t.reg = (uint8_t)r;
+    s->step[s->count++] = t;
+    *out = sum_of(r);
+    return true;
+}
+
+/* The sum's low `bytes` in a register, others above them. */
+static bool prelude_register(struct prelude *p, struct asm_sum *a, unsigned bytes)
+{
+    if (bytes <= 4)
+        a->narrow = false;
+    return sum_is_register(*a) || prelude_step(p, (struct hammock_step){.kind = HAMMOCK_SET, .bytes = 8, .sum = *a}, a);
+}
+
+static bool prelude_load(struct prelude *p, struct asm_sum at, unsigned bytes, struct asm_sum *out)
+{
+    return !at.narrow && prelude_step(p, (struct hammock_step){.kind = HAMMOCK_LOAD, .bytes = (uint8_t)bytes, .sum = at}, out);
+}
+
+static bool prelude_extend(struct prelude *p, struct asm_sum a, unsigned from, bool sign, unsigned bytes, struct asm_sum *out)
+{
+    struct hammock_step t = {.kind = HAMMOCK_EXTEND, .cc = sign, .bytes = (uint8_t)from};
+    if (!prelude_register(p, &a, from))
+        return false;
+    t.sum = a;
+    t.sum.narrow = bytes == 4;
+    return prelude_step(p, t, out);
+}
+
+static bool prelude_shift(struct prelude *p, struct asm_sum a, enum asm_shift how, unsigned by, unsigned bytes,
+                          struct asm_sum *out)
+{
+    struct hammock_step t = {.kind = HAMMOCK_SHIFT, .cc = (uint8_t)how, .bytes = (uint8_t)bytes};
+    if (!(p->ir->cpu & CPU_BMI2) || !prelude_register(p, &a, bytes))
+        return false;
+    t.sum = a;
+    t.sum.disp = (int32_t)by;
+    return prelude_step(p, t, out);
+}
+
+static bool prelude_writes(const struct prelude *p, unsigned reg)
+{
+    bool writes = false;
+    for (int i = 0; i < p->sel->count; i++)
+        writes |= p->sel->step[i].reg == reg;
+    return writes;
+}
+
+/* --- instructions */
+
 /* Where the memory operand lies, with what is known at the branch. */
 static bool place_at_branch(const struct side *d, struct values *v, const struct insn *in, struct place *p)
 {
@@ -108,7 +184,7 @@ static bool place_at_branch(const struct side *d, struct values *v, const struct
     struct insn as = *in;
     if (in->rip_relative)
         return values_place(v, in, p);
-    if (!address(d, in, 8, &at))
+    if (!address(d, in, 8, &at) || prelude_writes(d->prelude, at.base) || prelude_writes(d->prelude, at.index))
         return false;
     as.mem_base = at.base;
     as.mem_index = at.index;
@@ -117,20 +193,22 @@ static bool place_at_branch(const struct side *d, struct values *v, const struct
     return values_place(v, &as, p);
 }
 
-/* A load that cannot fault, for the path has done it already; and of which a register has the value. */
+/* A load that cannot fault, for the path has done it already: a register has the value, or it is loaded again. */
 static bool loaded(const struct side *d, struct values *v, const struct insn *in, struct asm_sum *out)
 {
     struct place p;
     struct value is;
-    if (d->stores || in->mem_implied || in->fence || in->mem_bytes != in->src.bytes ||
+    struct asm_sum at;
+    if (d->stores || in->mem_implied || in->fence || in->mem_bytes != in->src.bytes || in->mem_bytes > 8 ||
         !place_at_branch(d, v, in, &p) || !values_find(v, &p, &is))
         return false;
-    if (value_is_const(is) || in->src.bytes < 4)
-        return false;
-    unsigned reg = values_register_of(v, is, p.bytes);
+    unsigned reg = value_is_const(is) || in->src.bytes < 4 ? R_NONE : values_register_of(v, is, p.bytes);
+    if (reg == R_NONE || prelude_writes(d->prelude, reg))
+        return address(d, in, 8, &at) && prelude_load(d->prelude, at, in->mem_bytes, out);
+    d->prelude->free &= (uint16_t)~(1u << reg); /* the program may not look at it any more */
     *out = sum_of(reg);
     out->narrow = p.bytes == 4;
-    return reg < R_NONE;
+    return true;
 }
 
 /* The operand's value, of the operand's width. */
@@ -154,6 +232,32 @@ static bool clears(const struct insn *in)
            !in->src.high;
 }
 
+/* shl, shr, sar of a register by a constant: [REX] c1 /4, /5, /7 ib; d1 (SDM volume 2). */
+static bool shifted(const struct side *d, const struct insn *in, struct asm_sum *out)
+{
+    static const uint8_t how_of[8] = {[4] = ASM_SHL, [5] = ASM_SHR, [7] = ASM_SAR};
+    uint8_t rex = (in->bytes[0] & 0xf0) == 0x40 ? in->bytes[0] : 0;
+    unsigned at = rex != 0, bytes = rex & 8 ? 8 : 4;
+    bool once = in->bytes[at] == 0xd1;
+    if ((!once && in->bytes[at] != 0xc1) || in->len != at + (once ? 2 : 3) || in->bytes[at + 1] >> 6 != 3)
+        return false;
+    unsigned how = how_of[in->bytes[at + 1] >> 3 & 7], reg = (in->bytes[at + 1] & 7u) | (rex & 1u) << 3;
+    unsigned by = once ? 1 : in->bytes[at + 2] & (bytes * 8 - 1);
+    struct asm_sum a = d->reg[reg];
+    if (!how || !by || in->gpr_written != 1u << reg)
+        return false;
+    if (how == ASM_SHL && by <= 3 && add(constant(0), a, 1u << by, bytes, out))
+        return true;
+    return prelude_shift(d->prelude, a, how, by, bytes, out);
+}
+
+static bool extended(const struct side *d, struct values *v, const struct insn *in, struct asm_sum *out)
+{
+    struct asm_sum a;
+    return operand(d, v, in, &in->src, &a) && in->src.bytes < in->dst.bytes &&
+           prelude_extend(d->prelude, a, in->src.bytes, in->act == ACT_MOVSX, in->dst.bytes, out);
+}
+
 static bool computes(const struct side *d, struct values *v, const struct insn *in, struct asm_sum *out)
 {
     unsigned bytes = in->dst.bytes;
@@ -164,6 +268,8 @@ static bool computes(const struct side *d, struct values *v, const struct insn *
     }
     switch ((enum insn_act)in->act) {
     case ACT_LEA: return address(d, in, bytes, out);
+    case ACT_MOVZX:
+    case ACT_MOVSX: return extended(d, v, in, out);
     case ACT_INC: return add(a, constant(1), 1, bytes, out);
     case ACT_DEC: return add(a, constant(-1), 1, bytes, out);
     case ACT_MOV:
@@ -192,6 +298,16 @@ static bool side_store(struct side *d, struct values *v, const struct insn *in)
     return d->bytes == in->mem_bytes && (d->bytes < 8 || !d->value.narrow);
 }
 
+/* The upper half of what register r holds is zero: at the branch, or in the prelude. */
+static bool below_4_bytes(const struct side *d, const struct values *at_branch, unsigned r)
+{
+    const struct hammock *s = d->prelude->sel;
+    for (int i = 0; i < s->count; i++)
+        if (s->step[i].reg == r)
+            return s->step[i].kind == HAMMOCK_SET || s->step[i].kind == HAMMOCK_EXTEND ? s->step[i].sum.narrow : s->step[i].bytes <= 4;
+    return at_branch->reg[r].bits <= 32;
+}
+
 bool side_step(struct side *d, struct values *at_branch, const struct insn *in)
 {
     if (in->kind != IK_PLAIN || in->fence || in->mem_implied || in->sp != SP_SAME)
@@ -207,10 +323,14 @@ bool side_step(struct side *d, struct values *at_branch, const struct insn *in)
     if (in->act == ACT_CMP || in->act == ACT_TEST)
         return !in->mem_read;
     struct asm_sum s;
+    if (in->act == ACT_OTHER && !in->mem_read && shifted(d, in, &s)) {
+        d->reg[__builtin_ctz(in->gpr_written)] = s;
+        return true;
+    }
     if (in->act == ACT_OTHER || in->dst.kind != OPERAND_GPR || in->dst.bytes < 4 || in->dst.high ||
         in->gpr_written != 1u << in->dst.reg || !computes(d, at_branch, in, &s))
         return false;
-    if (s.narrow && s.base < R_NONE && s.index == R_NONE && !s.disp && at_branch->reg[s.base].bits <= 32)
+    if (s.narrow && s.base < R_NONE && s.index == R_NONE && !s.disp && below_4_bytes(d, at_branch, s.base))
         s.narrow = false;
     d->reg[in->dst.reg] = s;
     return true;

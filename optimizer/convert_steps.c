@@ -2,6 +2,7 @@
 
 struct build {
     struct hammock *sel;
+    uint16_t borrowed; /* taken last */
     uint16_t pending; /* registers that are still to get their value */
     struct asm_sum go[16], leave[16]; /* that value */
     unsigned cc;
@@ -31,13 +32,9 @@ static void cmov(struct build *b, unsigned cc, unsigned reg, unsigned from)
 
 static unsigned take(struct build *b, uint16_t *free)
 {
-    if (!*free) {
-        b->failed = true;
-        return R_RAX;
-    }
-    unsigned r = (unsigned)__builtin_ctz(*free);
-    *free &= (uint16_t)~(1u << r);
-    return r;
+    unsigned r = prelude_take(free, b->borrowed);
+    b->failed |= r == R_NONE;
+    return r == R_NONE ? R_RAX : r;
 }
 
 /* A register that holds s: its own, or a free one. */
@@ -50,6 +47,15 @@ static unsigned in_register(struct build *b, struct asm_sum s, uint16_t *free)
     return r;
 }
 
+/* What a register will hold on that side is made from r. */
+static bool uses(const struct side *d, uint16_t live, unsigned r)
+{
+    unsigned reads = 0;
+    for (unsigned i = 0; i < 16; i++)
+        reads |= live & 1u << i ? asm_sum_reads(d->reg[i]) : 0u;
+    return reads >> r & 1;
+}
+
 /* The register that holds what is to be stored. The program is at the branch and may go through either side again: a register
  * of its own is only overwritten by what the side that will run does not look at. */
 static unsigned stored_value(struct build *b, const struct side *go, const struct side *leave, uint16_t live,
@@ -60,11 +66,11 @@ static unsigned stored_value(struct build *b, const struct side *go, const struc
     if (sum_is_register(go->value) && sum_is_register(leave->value)) {
         unsigned v = go->value.base, w = leave->value.base;
         uint16_t keep = live | asm_sum_reads(go->at) | 1u << R_RSP;
-        if (!((keep | leave->reads) & 1u << v)) {
+        if (!((keep | leave->reads) & 1u << v) && !uses(leave, live, v)) {
             cmov(b, b->cc, v, w);
             return v;
         }
-        if (!((keep | go->reads) & 1u << w)) {
+        if (!((keep | go->reads) & 1u << w) && !uses(go, live, w)) {
             cmov(b, b->cc ^ 1, w, v);
             return w;
         }
@@ -73,6 +79,15 @@ static unsigned stored_value(struct build *b, const struct side *go, const struc
     set(b, r, go->value);
     cmov(b, b->cc, r, in_register(b, leave->value, free));
     return r;
+}
+
+/* A register that gets what is stored, on either side, gets it from there. */
+static void share_stored(struct side *go, struct side *leave, unsigned value)
+{
+    for (unsigned r = 0; r < 16; r++)
+        if (r != value && sum_equal(go->reg[r], go->value) && sum_equal(leave->reg[r], leave->value) &&
+            !sum_equal(go->value, leave->value))
+            go->reg[r] = leave->reg[r] = (struct asm_sum){(uint8_t)value, R_NONE, 1, false, 0};
 }
 
 static uint16_t item_reads(const struct build *b, unsigned r) { return asm_sum_reads(b->go[r]) | asm_sum_reads(b->leave[r]); }
@@ -143,20 +158,20 @@ static void assign(struct build *b, uint16_t live)
     }
 }
 
-bool convert_steps(struct hammock *sel, const struct side *go, const struct side *leave, unsigned cc, uint16_t live,
-                   uint16_t free)
+bool convert_steps(struct hammock *sel, struct side *go, struct side *leave, unsigned cc, uint16_t live)
 {
-    struct build b = {.sel = sel, .cc = cc};
+    uint16_t free = go->prelude->free;
+    struct build b = {.sel = sel, .cc = cc, .borrowed = go->prelude->borrowed};
+    live &= (uint16_t)~b.borrowed;
     if (go->stores != leave->stores)
         return false;
-    sel->count = 0;
-    sel->spare = (uint16_t)~(live | 1u << R_RSP);
-    sel->scratch = free &= (uint16_t)~(1u << R_RSP);
     if (go->stores) {
         if (!sum_equal(go->at, leave->at) || go->bytes != leave->bytes)
             return false;
         unsigned value = stored_value(&b, go, leave, live, &free);
         put(&b, (struct hammock_step){HAMMOCK_STORE, 0, (uint8_t)value, go->bytes, go->at});
+        if (!(live & 1u << value))
+            share_stored(go, leave, value);
     }
     sel->commit = sel->count;
     for (unsigned r = 0; r < 16; r++) {

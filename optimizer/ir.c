@@ -35,7 +35,7 @@ rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, in
     ir->insns = insns;
     ir->insn_count = n;
     ir->count = ir->made_count = ir->hammock_count = ir->slot_count = ir->check_count = ir->chain_count = 0;
-    ir->borrowed = 0;
+    ir->borrowed = ir->wanted = 0;
     for (int i = 0; i < PASS_COUNT; i++)
         ir->changes[i] = 0;
     int step = 0;
@@ -155,6 +155,8 @@ static rc_t verify_borrowed(const struct ir *ir)
         return RC_VERIFY;
     if (!ir->borrowed && !ir->slot_count && !ir->check_count)
         state = 3;
+    if (ir->borrowed && (ir->wanted & ~ir->borrowed || (ir->wanted && ir->nodes[0].op != N_BORROW)))
+        return RC_VERIFY;
     for (int i = 0; i < ir->slot_count; i++) {
         unsigned bit = 1u << ir->slots[i].reg;
         bool absolute_vector = bit & REGS_VECTOR && ir->slots[i].base == R_NONE;
@@ -170,8 +172,8 @@ static rc_t verify_borrowed(const struct ir *ir)
         state = n->op == N_BORROW ? 1 : n->op == N_LOOP ? 2 : state;
         if ((state == 1 || state == 2) && touched(ir, n) & ir->borrowed)
             return RC_VERIFY;
-        bool outside = state == 0 && n->op == N_INSN && !n->removed && used_by(n->in) & ir->borrowed;
-        if (outside || (state == 1 && n->op != N_BORROW && n->op != N_CHECK))
+        bool outside = state <= 1 && n->op == N_INSN && !n->removed && used_by(n->in) & ir->borrowed;
+        if (outside || (state == 1 && n->part != PART_WHOLE))
             return RC_VERIFY;
         if (n->removed)
             continue;
@@ -222,7 +224,7 @@ static rc_t verify_hammock(const struct ir *ir, int at)
     if (n->hammock >= ir->hammock_count || ir->insns[n->insn].kind != IK_JCC)
         return RC_VERIFY;
     const struct hammock *s = &ir->hammocks[n->hammock];
-    uint16_t go = 0, leave = 0, has = 0, may_write = s->scratch | s->spare;
+    uint16_t go = 0, leave = 0, has = 0, may_write = s->scratch | s->spare, touches = 0;
     if (s->nodes < 1 || at + s->nodes >= ir->count || s->commit > s->count || s->count > HAMMOCK_STEPS ||
         s->other_at + s->other_count > ir->made_count)
         return RC_VERIFY;
@@ -233,18 +235,24 @@ static rc_t verify_hammock(const struct ir *ir, int at)
         may_write |= written_by(in, &go);
     }
     for (int i = 0; i < s->other_count; i++) {
-        if (!may_be_covered(&ir->made[s->other_at + i]))
+        const struct insn *in = &ir->made[s->other_at + i];
+        if (!may_be_covered(in))
             return RC_VERIFY;
-        may_write |= written_by(&ir->made[s->other_at + i], &leave);
+        may_write |= written_by(in, &leave);
+        touches |= in->gpr_read | in->gpr_written;
     }
+    may_write |= ir->wanted | (uint16_t)(ir->borrowed & REGS_GENERAL);
     for (int i = 0; i < s->count; i++) {
         const struct hammock_step *t = &s->step[i];
         bool store = t->kind == HAMMOCK_STORE, last = i + 1 == s->commit;
+        bool late = t->kind == HAMMOCK_SET || t->kind == HAMMOCK_CMOV;
         has = (uint16_t)(has + store);
-        if (store ? !last : !(may_write & 1u << t->reg))
+        if (store ? !last : !(may_write & 1u << t->reg) || (i >= s->commit && !late))
+            return RC_VERIFY;
+        if (t->kind == HAMMOCK_SHIFT && t->reg == t->sum.base)
             return RC_VERIFY;
     }
-    return go == leave && go == has ? RC_OK : RC_VERIFY;
+    return go == leave && go == has && !(touches & (ir->wanted | ir->borrowed)) ? RC_OK : RC_VERIFY;
 }
 
 /* IR-8 */

@@ -20,7 +20,8 @@
  *         that it does not, and no flags beyond the original's that are not dead.
  *   IR-5  a removed plain instruction stores nothing, orders nothing, and leaves rsp alone; a removed guard is a jump.
  *   IR-6  a hammock stands for a conditional branch and removed plain instructions and jumps up to a node that is its
- *         trace's; it writes registers that either side writes or that are free, and stores just as both sides do.
+ *         trace's; it writes registers that either side writes or that are free, and stores just as both sides do. Where
+ *         it writes registers that are neither, they are `wanted`: borrowed in the end, and none of its sides' own.
  *   IR-7  between N_BORROW and the end of the trace the borrowed registers are the fragment's: no instruction of the
  *         program there reads or writes them, rsp is not one, and nothing outside mentions them. From N_LOOP on, each
  *         slot's register holds what its memory does: a store to a slot follows a PART_UPDATE of its register, or is a
@@ -64,7 +65,7 @@ enum node_op {
     N_BACK, /* jump to the trace's head, or to N_LOOP where there is one; ends the trace */
     N_BACK_IF, /* the same when cc holds */
     N_EXIT, /* leave to target; ends the trace */
-    N_BORROW, /* save the borrowed registers; each way out restores them */
+    N_BORROW, /* save the borrowed registers; each way out restores them. The first node where hammocks want some */
     N_CHECK, /* leave to target when a store is about to reach a slot: ir->checks[value] */
     N_LOOP /* load the slots into their registers; what follows is the loop */
 };
@@ -100,20 +101,25 @@ struct live_set {
 /* What an N_HAMMOCK does. Its nodes are its own, which stands for a branch, and those behind it up to where the other side
  * joins them; these are removed. Neither side does more than write general registers and store once, the same bytes.
  *
- *   before `commit`: the program is still at the branch: only `scratch`, dead on both sides, is written; besides it, what
- *                    going through the branch's side again would not see. The store comes last, and does no harm twice.
+ *   before `commit`: the program is still at the branch: only `scratch`, dead on both sides, and borrowed registers are
+ *                    written; besides them, what going through the branch's side again would not see. Loads are of what the
+ *                    path has accessed before. The store comes last, and does no harm twice.
  *   from `commit` on: registers are moved and added, which recovery can do as well: the program is where the sides meet. */
 enum hammock_kind {
     HAMMOCK_SET, /* reg = sum */
     HAMMOCK_CMOV, /* if cc: reg = sum.base */
-    HAMMOCK_STORE /* `bytes` of reg to [sum] */
+    HAMMOCK_STORE, /* `bytes` of reg to [sum]; the others not after `commit`: */
+    HAMMOCK_LOAD, /* reg = `bytes` at [sum], zero-extended */
+    HAMMOCK_SHIFT, /* reg = sum.base, of `bytes`, shifted by sum.disp; cc: enum asm_shift. BMI2 */
+    HAMMOCK_EXTEND /* reg = the low `bytes` of sum.base, by their sign when cc; sum.narrow: to 4 bytes */
 };
+static inline bool hammock_writes(unsigned kind) { return kind != HAMMOCK_CMOV && kind != HAMMOCK_STORE; } /* all of reg */
 struct hammock_step {
     uint8_t kind, cc, reg, bytes;
     struct asm_sum sum;
 };
 #define HAMMOCK_STEPS 16
-#define IR_HAMMOCKS 8
+#define IR_HAMMOCKS 16
 struct hammock {
     int nodes, shared; /* shared: nodes behind them that stand for the other side's own copies, too */
     uint16_t other_at, other_count; /* the instructions of the side that was not recorded, in ir->made */
@@ -182,6 +188,7 @@ struct ir {
     /* Results. */
     int made_count, slot_count, check_count;
     uint32_t borrowed; /* mask over enum reg, from N_BORROW on; bits 24 to 31: xmm8 to xmm15 (REG_VECTOR) */
+    uint16_t wanted; /* of hammocks; in the end in `borrowed` */
     struct ir_slot slots[IR_SLOTS];
     struct ir_check checks[IR_CHECKS];
     struct hammock hammocks[IR_HAMMOCKS];

@@ -125,7 +125,7 @@ static struct live_set before_hammock(const struct hammock *s, struct live_set a
 {
     for (int i = s->count; i-- > 0;) {
         const struct hammock_step *t = &s->step[i];
-        if (t->kind == HAMMOCK_SET)
+        if (hammock_writes(t->kind))
             after.gpr &= (uint16_t)~(1u << t->reg);
         else
             after.gpr |= (uint16_t)(1u << t->reg);

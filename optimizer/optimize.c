@@ -1,3 +1,4 @@
+#include "optimizer/borrow.h"
 #include "optimizer/liveness.h"
 #include "optimizer/passes.h"
 
@@ -22,8 +23,9 @@ rc_t optimize_gated(struct ir *ir)
         TRY(after_layout[i](ir));
         TRY(ir_verify(ir, true));
     }
+    TRY(borrow_wanted(ir));
     liveness_compute(ir);
-    return RC_OK;
+    return ir_verify(ir, true);
 }
 
 struct gated {

@@ -7,8 +7,10 @@
  * A lies on the path, B is read from the program's text. They meet where B gets to an instruction of the path, or where both
  * go on with the same instructions up to a branch that leads to the same two places (a loop's test, once on each side). A
  * The program is then seen on the path's copy of those, whichever way it came. A
- * and B may be empty, or move, add and store general registers (convert_side.c); flags that they write must be dead where they
- * meet. Loads stay before the branch, or are known. */
+ * and B may be empty, or move, add, shift and store general registers (convert_side.c); flags that they write must be dead
+ * where they meet. Loads are of what the path has accessed before the branch. In a loop registers that nothing in it uses are
+ * borrowed, where those of the program do not suffice (borrow.c). */
+#include "optimizer/borrow.h"
 #include "optimizer/convert.h"
 #include "optimizer/encode.h"
 #include "optimizer/liveness.h"
@@ -146,8 +148,17 @@ static bool find_steps(struct found *h, struct values *at_branch, struct hammock
 {
     struct ir *ir = h->ir;
     struct side go, leave;
-    side_start(&go);
-    side_start(&leave);
+    if (borrow_used(h->other, h->other_count) & ir->wanted)
+        return false;
+    liveness_compute(ir);
+    struct live_set after = liveness_before(ir, &ir->nodes[h->join]);
+    uint16_t free = (uint16_t) ~(after.gpr | ir->nodes[h->branch].original.gpr | 1u << R_RSP);
+    sel->spare = (uint16_t)~(after.gpr | 1u << R_RSP);
+    sel->scratch = free;
+    struct prelude before = {.sel = sel, .ir = ir, .borrowed = borrow_unused(ir, h->other, h->other_count)};
+    before.free = free | before.borrowed;
+    side_start(&go, &before);
+    side_start(&leave, &before);
     for (int i = h->branch + 1; i < h->join; i++) {
         const struct insn *in = &ir->insns[ir->nodes[i].insn];
         if (in->kind != IK_JMP && !side_step(&go, at_branch, in))
@@ -156,12 +167,15 @@ static bool find_steps(struct found *h, struct values *at_branch, struct hammock
     for (int i = 0; i < h->other_count; i++)
         if (!side_step(&leave, at_branch, &h->other[i]))
             return false;
-    liveness_compute(ir);
-    struct live_set after = liveness_before(ir, &ir->nodes[h->join]);
-    if (after.flags & (go.flags_written | leave.flags_written))
-        return false;
-    uint16_t free = (uint16_t)~(after.gpr | ir->nodes[h->branch].original.gpr);
-    return convert_steps(sel, &go, &leave, cc, after.gpr, free);
+    return !(after.flags & (go.flags_written | leave.flags_written)) && convert_steps(sel, &go, &leave, cc, after.gpr);
+}
+
+static uint16_t written(const struct hammock *s)
+{
+    unsigned writes = 0;
+    for (int i = 0; i < s->count; i++)
+        writes |= s->step[i].kind == HAMMOCK_STORE ? 0u : 1u << s->step[i].reg;
+    return (uint16_t)writes;
 }
 
 static void convert(struct ir *ir, int branch, struct values *at_branch)
@@ -186,6 +200,7 @@ static void convert(struct ir *ir, int branch, struct values *at_branch)
             n[i].why = n[i].op == N_INSN ? "convert: in the hammock" : n[i].why;
         ir->hammock_count++;
         ir->made_count += h.other_count;
+        ir->wanted |= written(sel) & borrow_unused(ir, NULL, 0);
         return;
     }
     for (int i = 0; i < sel->nodes; i++)

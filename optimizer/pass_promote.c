@@ -9,6 +9,7 @@
  * The first iteration has touched each slot before N_LOOP loads it, and makes headway where a check fails each time. */
 #include "optimizer/promote.h"
 
+#include "optimizer/borrow.h"
 #include "optimizer/encode.h"
 #include "optimizer/liveness.h"
 #include "optimizer/passes.h"
@@ -36,7 +37,7 @@ static bool store_place(const struct values *s, const struct node *n, const stru
            values_place(s, in, p);
 }
 
-static uint8_t root_of(const struct values *start, const struct place *p)
+uint8_t promote_root_of(const struct values *start, const struct place *p)
 {
     if (p->index || p->seg != SEG_FLAT)
         return R_RIP;
@@ -68,7 +69,7 @@ static uint64_t reach_of(const struct values *s, const struct insn *in, int64_t 
     return ((1ull << index.bits) - 1) * scale + in->mem_bytes;
 }
 
-static bool add_access(struct promotion *p, const struct access *a)
+bool promote_add_access(struct promotion *p, const struct access *a)
 {
     if (p->access_count == MAX_ACCESSES)
         return false;
@@ -80,8 +81,10 @@ static bool note_node(struct promotion *p, const struct values *s, const struct 
 {
     const struct node *n = &p->ir->nodes[i];
     const struct insn *in = n->op == N_INSN ? n->in : &p->ir->insns[n->insn];
-    struct access a = {.node = i, .slot = NO_SLOT};
+    struct access a = {.node = i, .step = NO_STEP, .slot = NO_SLOT};
     bool pushes = n->op == N_PUSH_CONST || (n->op == N_GUARD && in->kind == IK_CALL_IND);
+    if (n->op == N_HAMMOCK)
+        return promote_note_hammock(p, s, start, i);
     if (n->op == N_INSN && in->fence)
         return false;
     if (pushes || (n->op == N_INSN && in->stores)) {
@@ -90,17 +93,17 @@ static bool note_node(struct promotion *p, const struct values *s, const struct 
             return false;
         if (!pushes && in->mem_read && in->mem_write)
             a.kind |= ACCESS_LOAD;
-        a.root = root_of(start, &a.at);
+        a.root = promote_root_of(start, &a.at);
         if (!pushes && in->mem_base != R_RIP)
             a.reach = reach_of(s, in, &a.from);
-        if (!add_access(p, &a))
+        if (!promote_add_access(p, &a))
             return false;
     }
     if (n->op != N_INSN || !in->mem_read || in->mem_write || !in->mem_bytes || !values_place(s, in, &a.at))
         return true;
     a.kind = ACCESS_LOAD;
-    a.root = root_of(start, &a.at);
-    return a.root == R_RIP || add_access(p, &a);
+    a.root = promote_root_of(start, &a.at);
+    return a.root == R_RIP || promote_add_access(p, &a);
 }
 
 /* What registers hold at the head has no more bits than it has at the end of either the first iteration or the body. */
@@ -118,6 +121,14 @@ static void look_at_bits(struct promotion *p, struct values *s)
         p->bits[r] = p->bits[r] < s->reg[r].bits ? s->reg[r].bits : p->bits[r];
 }
 
+static uint16_t hammock_uses(const struct ir *ir, const struct hammock *h)
+{
+    unsigned used = borrow_used(&ir->made[h->other_at], h->other_count);
+    for (int i = 0; i < h->count; i++)
+        used |= 1u << h->step[i].reg | asm_sum_reads(h->step[i].sum);
+    return (uint16_t)used;
+}
+
 static bool look(struct promotion *p)
 {
     struct values s, start;
@@ -132,8 +143,6 @@ static bool look(struct promotion *p)
         used |= was->gpr_read | was->gpr_written | (uint32_t)was->xmm << 16;
         if (n->removed)
             continue;
-        if (n->op == N_HAMMOCK)
-            return false; /* its registers and its store are not followed here */
         if (n->op == N_INSN)
             used |= n->in->gpr_read | n->in->gpr_written | (uint32_t)n->in->xmm << 16;
         if (n->op == N_GUARD)
@@ -145,6 +154,8 @@ static bool look(struct promotion *p)
     for (unsigned r = 0; r < 16; r++)
         if (value_equal(s.reg[r], start.reg[r]))
             p->steady |= (uint16_t)(1u << r);
+    for (int i = 0; i < ir->hammock_count; i++)
+        used |= hammock_uses(ir, &ir->hammocks[i]);
     p->free = ~used & (REGS_GENERAL | REGS_VECTOR);
     return true;
 }
@@ -162,7 +173,9 @@ static void look_at_first(struct promotion *p)
         for (; k < p->access_count && p->access[k].node == i; k++) {
             struct access *a = &p->access[k];
             struct place at;
-            bool known = a->kind & ACCESS_STORE ? store_place(&s, n, in, &at) : values_place(&s, in, &at);
+            bool known = a->step != NO_STEP           ? promote_step_place(p, &s, a, &at)
+                         : a->kind & ACCESS_STORE ? store_place(&s, n, in, &at)
+                                                  : values_place(&s, in, &at);
             a->first = known && at.base == a->at.base && at.index == a->at.index && at.off == a->at.off;
         }
         values_step(&s, n);
@@ -252,6 +265,8 @@ static void weigh_slots(struct promotion *p)
             continue;
         bool fits = f->vector ? a->at.bytes == f->bytes : a->at.bytes <= f->bytes;
         bool can = n->op == N_INSN && fits && some[f->vector] != R_NONE && can_encode(p->ir, n->in, a, some[f->vector]);
+        if (a->step != NO_STEP)
+            can = some[0] != R_NONE && promote_step_fits(p, a, f);
         if (a->kind & ACCESS_STORE)
             f->bad |= !can;
         else if (!can)
@@ -331,7 +346,8 @@ static rc_t add_body(struct promotion *p)
     int k = 0;
     mark.op = N_BORROW;
     mark.why = "promote: registers borrowed";
-    TRY(ir_append(ir, mark));
+    if (!ir->wanted) /* if not, they are from the beginning */
+        TRY(ir_append(ir, mark));
     for (int i = 0; i < p->access_count; i++)
         TRY(promote_add_checks(p, &p->access[i], CHECK_ONCE));
     mark.op = N_LOOP;
@@ -340,13 +356,17 @@ static rc_t add_body(struct promotion *p)
     for (int i = 0; i < p->body; i++) {
         const struct node n = ir->nodes[i];
         const struct access *slot = NULL;
+        int first = k;
         for (; k < p->access_count && p->access[k].node == i; k++) {
             const struct access *a = &p->access[k];
             TRY(promote_add_checks(p, a, CHECK_EACH));
-            if (a->slot != NO_SLOT && p->found[a->slot].reg != R_NONE && promote_is_slot(&p->found[a->slot]))
+            if (promote_register(p, a) != R_NONE)
                 slot = a;
         }
-        TRY(slot ? add_access_nodes(p, &n, slot, p->found[slot->slot].reg) : ir_append(ir, n));
+        if (slot && n.op == N_HAMMOCK)
+            TRY(promote_add_hammock(p, &n, i, first));
+        else
+            TRY(slot ? add_access_nodes(p, &n, slot, p->found[slot->slot].reg) : ir_append(ir, n));
     }
     return RC_OK;
 }
@@ -376,10 +396,10 @@ static bool plan(struct promotion *p)
     return choose_registers(p, promote_choose_groups(p) ? without : p->free) > 0;
 }
 
-rc_t pass_promote(struct ir *ir)
+static rc_t promote(struct ir *ir)
 {
     struct promotion p = {.ir = ir, .body = ir->count, .noted = UINT32_MAX};
-    int made = ir->made_count, body = ir->count;
+    int made = ir->made_count, body = ir->count, hammocks = ir->hammock_count;
     if (!ir->alone || !ir_closes(ir) || body > LONGEST || body > ir->cap / 2)
         return RC_OK;
     p.first = ir->changes[PASS_unroll] ? body / ir->unroll : body;
@@ -388,6 +408,7 @@ rc_t pass_promote(struct ir *ir)
     if (!done) {
         ir->count = body;
         ir->made_count = made;
+        ir->hammock_count = hammocks;
         ir->slot_count = ir->check_count = 0;
         ir->borrowed = 0;
         return RC_OK;
@@ -397,4 +418,10 @@ rc_t pass_promote(struct ir *ir)
     join_bodies(ir, body, p.first);
     promote_fuse(ir);
     return RC_OK;
+}
+
+rc_t pass_promote(struct ir *ir)
+{
+    TRY(promote(ir));
+    return borrow_wanted(ir);
 }

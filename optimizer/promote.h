@@ -8,11 +8,12 @@
 #define MAX_ACCESSES 200
 #define MAX_FOUND 40 /* slots and what may be some */
 #define NO_SLOT 0xff
+#define NO_STEP (-1)
 
 enum access_kind { ACCESS_LOAD = 1, ACCESS_STORE = 2 };
 
 struct access {
-    int node;
+    int node, step; /* step: of a hammock; others: NO_STEP */
     uint8_t kind; /* mask of enum access_kind */
     uint8_t slot; /* index of what is found */
     bool whole; /* the slot's own width */
@@ -59,6 +60,12 @@ static inline bool promote_is_fixed(const struct promotion *p, const struct acce
     return a->root == R_NONE || (a->root < R_NONE && p->steady & 1u << a->root);
 }
 
+/* The register of the slot that it accesses; R_NONE. */
+static inline unsigned promote_register(const struct promotion *p, const struct access *a)
+{
+    return a->slot != NO_SLOT && promote_is_slot(&p->found[a->slot]) ? p->found[a->slot].reg : R_NONE;
+}
+
 /* What is known at the head of the body. */
 static inline void promote_start(const struct promotion *p, struct values *s)
 {
@@ -66,6 +73,18 @@ static inline void promote_start(const struct promotion *p, struct values *s)
     for (unsigned r = 0; r < 16; r++)
         s->reg[r].bits = p->bits[r];
 }
+
+/* Notes what a hammock does to memory; false: it may store anywhere. */
+bool promote_note_hammock(struct promotion *p, const struct values *s, const struct values *start, int node);
+/* Where an access of a hammock's is, registers as at its branch. */
+bool promote_step_place(const struct promotion *p, const struct values *s, const struct access *a, struct place *at);
+/* Whether it can be done with a register, too. */
+bool promote_step_fits(const struct promotion *p, const struct access *a, const struct found *f);
+/* The hammock with slots' registers: those of the accesses from `first` on. RC_TOO_LONG. */
+rc_t promote_add_hammock(struct promotion *p, const struct node *n, int node, int first);
+
+bool promote_add_access(struct promotion *p, const struct access *a);
+uint8_t promote_root_of(const struct values *start, const struct place *p);
 
 /* Drops moves of a slot's register that only the next instruction looks at. After the body is made. */
 void promote_fuse(struct ir *ir);

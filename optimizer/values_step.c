@@ -410,7 +410,18 @@ static void step_hammock(struct values *s, const struct hammock_step *t)
             values_store(s, &p, &was);
         return;
     }
-    v = sum_value(s, t->sum);
+    switch ((enum hammock_kind)t->kind) {
+    case HAMMOCK_LOAD:
+        v = values_place(s, &at, &p) ? values_load(s, &p) : values_fresh(s, t->bytes);
+        reads = 0;
+        break;
+    case HAMMOCK_SHIFT: v = values_fresh(s, t->bytes); break;
+    case HAMMOCK_EXTEND:
+        v = t->cc ? values_sign_extend(s, s->reg[t->sum.base], t->bytes, t->sum.narrow ? 4 : 8)
+                  : values_zero_extend(s, s->reg[t->sum.base], t->bytes);
+        break;
+    default: v = sum_value(s, t->sum); break;
+    }
     if (t->kind == HAMMOCK_CMOV && !value_equal(v, was)) {
         uint8_t bits = v.bits > was.bits ? v.bits : was.bits;
         reads |= 1u << t->reg;
@@ -442,6 +453,9 @@ void values_step(struct values *s, const struct node *n)
     case N_HAMMOCK:
         for (int i = 0; i < s->ir->hammocks[n->hammock].count; i++)
             step_hammock(s, &s->ir->hammocks[n->hammock].step[i]);
+        for (unsigned r = 0; r < 16; r++)
+            if (s->ir->wanted & 1u << r)
+                s->reg[r] = values_fresh(s, 8); /* nobody else's */
         break;
     case N_PUSH_CONST: push_return(s, n->value); break;
     case N_ADD_SP: s->reg[R_RSP] = value_moved(s->reg[R_RSP], (int64_t)n->value); break;

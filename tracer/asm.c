@@ -294,6 +294,34 @@ void asm_store_sum(struct asm_buf *a, struct asm_sum at, unsigned from, unsigned
     modrm_sum(a, from, at);
 }
 
+void asm_load_sum(struct asm_buf *a, unsigned to, struct asm_sum at, unsigned bytes)
+{
+    byte(a, rex_sum(bytes == 8, to, at)); /* REX [0f b6 | 0f b7 | 8b] /r: movzx, mov */
+    if (bytes < 4)
+        byte(a, 0x0f);
+    byte(a, bytes == 1 ? 0xb6u : bytes == 2 ? 0xb7u : 0x8bu);
+    modrm_sum(a, to, at);
+}
+
+void asm_extend(struct asm_buf *a, unsigned to, unsigned from, unsigned from_bytes, bool sign, unsigned bytes)
+{
+    byte(a, rex(bytes == 8, to, 0, from)); /* REX [0f b6 | 0f b7 | 0f be | 0f bf | 63 | 8b] /r: movzx, movsx, movsxd, mov */
+    if (from_bytes < 4)
+        byte(a, 0x0f);
+    byte(a, from_bytes == 4 ? (sign ? 0x63u : 0x8bu) : (sign ? 0xbeu : 0xb6u) + (from_bytes == 2));
+    byte(a, 0xc0u | (to & 7) << 3 | (from & 7));
+}
+
+void asm_shift(struct asm_buf *a, enum asm_shift how, unsigned to, unsigned from, unsigned count, unsigned bytes)
+{
+    asm_mov_imm64(a, to, count);
+    byte(a, 0xc4); /* VEX.LZ.[66|f3|f2].0f38.W f7 /r: shlx, sarx, shrx to, from, to (SDM volume 2) */
+    byte(a, (to < 8 ? 0x80u : 0) | 0x40u | (from < 8 ? 0x20u : 0) | 2);
+    byte(a, (bytes == 8 ? 0x80u : 0) | (~to & 15) << 3 | (unsigned)how);
+    byte(a, 0xf7);
+    byte(a, 0xc0u | (to & 7) << 3 | (from & 7));
+}
+
 void asm_lea_operand(struct asm_buf *a, unsigned to, unsigned base, unsigned index, unsigned scale, int32_t disp)
 {
     unsigned shift = scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;

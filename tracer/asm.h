@@ -65,6 +65,12 @@ static inline uint16_t asm_sum_reads(struct asm_sum s) /* mask */
 void asm_set_sum(struct asm_buf *a, unsigned to, struct asm_sum s); /* to = s, as mov or lea */
 void asm_cmov(struct asm_buf *a, unsigned cc, unsigned to, unsigned from); /* if cc: to = from; 64 bits */
 void asm_store_sum(struct asm_buf *a, struct asm_sum at, unsigned from, unsigned bytes); /* 1, 2, 4 or 8; at is not narrow */
+void asm_load_sum(struct asm_buf *a, unsigned to, struct asm_sum at, unsigned bytes); /* the same, zero-extended */
+/* The low `from_bytes` (1, 2, 4) of from, extended to `bytes` (4, 8) */
+void asm_extend(struct asm_buf *a, unsigned to, unsigned from, unsigned from_bytes, bool sign, unsigned bytes);
+enum asm_shift { ASM_SHL = 1, ASM_SAR, ASM_SHR };
+/* to = from shifted, of 4 or 8 bytes; flags untouched. to is not from. BMI2 */
+void asm_shift(struct asm_buf *a, enum asm_shift how, unsigned to, unsigned from, unsigned count, unsigned bytes);
 /* lea to, [base + index * scale + disp]; base, index: R_NONE where there is none; index is never rsp */
 void asm_lea_operand(struct asm_buf *a, unsigned to, unsigned base, unsigned index, unsigned scale, int32_t disp);
 /* Loads 1, 2, 4 or 8 bytes from [base + disp], zero-extended. */

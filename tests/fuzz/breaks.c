@@ -362,6 +362,44 @@ static bool wrong_scratch(struct ir *ir, int at)
     return true;
 }
 
+static bool wrong_shift(struct ir *ir, int at)
+{
+    struct hammock_step *t = step_of(ir, at, HAMMOCK_SHIFT);
+    if (t)
+        t->sum.disp ^= 1;
+    return t != NULL;
+}
+
+static bool wrong_sign(struct ir *ir, int at)
+{
+    struct hammock_step *t = step_of(ir, at, HAMMOCK_EXTEND);
+    if (t)
+        t->cc ^= 1;
+    return t != NULL;
+}
+
+static bool wrong_load(struct ir *ir, int at)
+{
+    struct hammock_step *t = step_of(ir, at, HAMMOCK_LOAD);
+    if (t)
+        t->sum.disp++;
+    return t != NULL;
+}
+
+/* A slot's memory changes in a hammock and its register does not. */
+static bool forget_slot(struct ir *ir, int at)
+{
+    struct node *n = &ir->nodes[at];
+    struct hammock *h = n->op == N_HAMMOCK && !n->removed ? &ir->hammocks[n->hammock] : NULL;
+    for (int i = 0; h && i < ir->slot_count; i++)
+        for (int k = 0; k + 1 < h->commit; k++)
+            if (h->step[k].reg == ir->slots[i].reg && h->step[k + 1].kind == HAMMOCK_STORE) {
+                h->step[k].reg = h->step[k].sum.base;
+                return true;
+            }
+    return false;
+}
+
 static bool wrong_store_width(struct ir *ir, int at)
 {
     struct hammock_step *t = step_of(ir, at, HAMMOCK_STORE);
@@ -389,8 +427,8 @@ static bool short_check(struct ir *ir, int at)
     struct node *n = &ir->nodes[at];
     if (n->op != N_CHECK || n->removed)
         return false;
-    struct ir_check *c = &ir->checks[n->value];
-    c->high = c->low + 1;
+    for (int i = 0; i < ir->check_count; i++)
+        ir->checks[i].high = ir->checks[i].low + 1;
     return true;
 }
 
@@ -499,6 +537,10 @@ static const struct {
     {"lose-narrowness", NULL, lose_narrowness},
     {"wrong-scratch", NULL, wrong_scratch},
     {"wrong-store-width", NULL, wrong_store_width},
+    {"wrong-shift", NULL, wrong_shift},
+    {"wrong-sign", NULL, wrong_sign},
+    {"wrong-load", NULL, wrong_load},
+    {"forget-slot", NULL, forget_slot},
     {"wrong-recipe", NULL, wrong_recipe},
     {"forget-update", forget_update, NULL},
     {"forget-check", forget_check, NULL},

@@ -5,7 +5,7 @@
 struct fork {
     unsigned to[3], from[3]; /* registers that the sides write and read */
     struct operands store; /* what both sides store to, or sometimes not */
-    bool stores, loads;
+    bool stores, loads, slot; /* slot: that is one of the loop's */
 };
 
 static unsigned pick(struct gen *g, const unsigned *few) { return few[rng_below(g->r, 3)]; }
@@ -20,7 +20,20 @@ static void add_move(struct gen *g, const struct fork *f)
 {
     unsigned to = pick(g, f->to), from = ROUGHLY(g, 60) ? pick(g, f->from) : pick(g, f->to);
     struct operands o = {.size = ROUGHLY(g, 60) ? 8 : 4, .reg = from, .rm = to, .index = R_NONE, .imm = 1};
-    switch (rng_below(g->r, 12)) {
+    switch (rng_below(g->r, 14)) {
+    case 12: {
+        static const char *const ways[] = {"shr Ev,Ib", "sar Ev,Ib", "shl Ev,Ib"};
+        o.imm = ROUGHLY(g, 60) ? 1 : rng_below(g->r, 64);
+        add_named(g, ways[rng_below(g->r, ARRAY_LEN(ways))], o, to);
+        break;
+    }
+    case 13: {
+        static const char *const ways[] = {"movzx Gv,Eb", "movzx Gv,Ew", "movsx Gv,Eb", "movsx Gv,Ew", "movsxd Gq,Ed"};
+        unsigned which = rng_below(g->r, ARRAY_LEN(ways));
+        o = (struct operands){.size = which == 4 ? 8 : o.size, .reg = to, .rm = from, .index = R_NONE};
+        add_named(g, ways[which], o, to);
+        break;
+    }
     case 0:
     case 1:
     case 2: add_named(g, "mov Ev,Gv", o, to); break;
@@ -54,8 +67,20 @@ static void add_move(struct gen *g, const struct fork *f)
     }
 }
 
+static void add_load(struct gen *g, const struct fork *f)
+{
+    static const char *const ways[] = {"mov Gv,Ev", "mov Gv,Ev", "mov Gv,Ev", "movzx Gv,Eb", "movsx Gv,Ew", "movsxd Gq,Ed"};
+    struct operands o = f->store;
+    unsigned which = rng_below(g->r, ARRAY_LEN(ways));
+    o.size = which == 5 || ROUGHLY(g, f->slot ? 10 : 50) ? 8 : f->slot && o.size == 8 && !which ? 8 : 4;
+    o.reg = pick(g, f->to);
+    add_named(g, ways[which], o, o.reg);
+}
+
 static void add_side(struct gen *g, const struct fork *f)
 {
+    if (f->slot && ROUGHLY(g, 60))
+        add_load(g, f);
     int before = 0, after = ROUGHLY(g, 25) ? 0 : (int)rng_below(g->r, 3);
     if (f->stores && ROUGHLY(g, 97)) {
         struct operands o = f->store;
@@ -67,12 +92,8 @@ static void add_side(struct gen *g, const struct fork *f)
         o.disp += ROUGHLY(g, 3);
         (void)gen_add_named(g, o.size == 1 ? ROUGHLY(g, 80) ? "mov Eb,Gb" : "mov Eb,Ib" : "mov Ev,Gv", o);
     }
-    if (f->loads && ROUGHLY(g, 50)) {
-        struct operands o = f->store;
-        o.size = ROUGHLY(g, 50) ? 4 : 8;
-        o.reg = pick(g, f->to);
-        add_named(g, "mov Gv,Ev", o, o.reg);
-    }
+    if (f->loads && ROUGHLY(g, f->slot ? 10 : 50))
+        add_load(g, f);
     while (after--)
         add_move(g, f);
     if (ROUGHLY(g, 4))
@@ -97,14 +118,19 @@ void gen_add_fork(struct gen *g)
     }
     gen_pick_mem(g, false, &f.store);
     f.store.size = 1u << rng_below(g->r, 4);
+    if (g->slot_count && ROUGHLY(g, 60) && gen_pick_slot(g, &f.store))
+        f.slot = f.stores = f.loads = true;
     for (int i = 0; i < 3; i++) /* by make_index it may be what was chosen */
         if (f.store.index == f.to[i] || (!f.store.rip && f.store.rm == f.to[i]))
-            f.stores = f.loads = false;
+            f.stores = f.loads = f.slot = false;
     if (f.loads) {
         struct operands o = f.store;
-        o.size = ROUGHLY(g, 50) ? 4 : 8;
+        o.size = f.slot ? o.size < 4 ? 4 : o.size : ROUGHLY(g, 50) ? 4 : 8;
         o.reg = gen_pick_dest(g);
         add_named(g, "mov Gv,Ev", o, o.reg);
+        o = (struct operands){.size = 4, .rm = o.reg, .index = R_NONE, .imm = 1};
+        if (f.slot && ROUGHLY(g, 70)) /* no register holds what a side loads again */
+            add_named(g, "add Ev,Ib", o, o.rm);
     }
     if (ROUGHLY(g, 85))
         add_test(g, &f);

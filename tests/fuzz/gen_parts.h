@@ -78,6 +78,8 @@ void gen_add_fork(struct gen *g);
 /* gen_slots.c: some loops get slots. */
 void gen_choose_slots(struct gen *g, const struct gen_roles *roles);
 void gen_add_slot(struct gen *g);
+/* One of them that holds no number. */
+bool gen_pick_slot(struct gen *g, struct operands *to);
 
 /* One instruction or idiom; what closes the program. */
 void gen_add_step(struct gen *g);

@@ -80,6 +80,21 @@ static void add_taker(struct gen *g, unsigned from)
         gen_wrote(g, from);
 }
 
+bool gen_pick_slot(struct gen *g, struct operands *to)
+{
+    unsigned which = rng_below(g->r, (uint32_t)g->slot_count);
+    const struct slot *s = &g->slots[which];
+    struct operands o = {.size = s->size, .is_mem = true, .rm = s->base, .index = R_NONE, .disp = s->disp};
+    o.rip = s->base == R_RIP;
+    if (s->base == R_RSP)
+        o.disp -= g->sp;
+    if (g->numbers & 1u << which ||
+        (s->base == R_RSP && (g->slack || o.disp != (int8_t)o.disp || !gen_stack_free(g, s->disp, 0))))
+        return false;
+    *to = o;
+    return true;
+}
+
 void gen_add_slot(struct gen *g)
 {
     if (ROUGHLY(g, 2)) {

@@ -253,7 +253,7 @@ static unsigned dead_in_hammock(const struct ir *ir, const struct node *n, uint6
         within |= ir->made[s->other_at + i].pc.v == pc;
     for (int i = 0; i < s->commit; i++)
         mask |= s->step[i].kind == HAMMOCK_STORE ? 0u : 1u << s->step[i].reg;
-    return within ? mask : 0;
+    return within ? mask & ~ir->borrowed : 0;
 }
 
 unsigned subject_dead(const struct subject *sub, uint64_t pc)

@@ -103,9 +103,73 @@ static void test_conditional_moves(void **state)
             }
 }
 
+static void test_loads(void **state)
+{
+    static const struct asm_sum at[] = {{R_RBP, R_NONE, 1, false, -24}, {R_NONE, R_NONE, 1, false, 0x1000}, {13, 9, 8, false, 0x1000}};
+    (void)state;
+    for (unsigned to = 0; to < 16; to++)
+        for (unsigned bytes = 1; bytes <= 8; bytes *= 2)
+            for (size_t i = 0; i < ARRAY_LEN(at); i++) {
+                struct asm_buf a = fresh();
+                asm_load_sum(&a, to, at[i], bytes);
+                struct insn in = only(&a);
+                assert_int_equal(in.act, bytes < 4 ? ACT_MOVZX : ACT_MOV);
+                assert_int_equal(in.gpr_full, 1u << to);
+                assert_int_equal(in.mem_bytes, bytes);
+                check_address(&in, &at[i]);
+            }
+}
+
+static void test_extensions(void **state)
+{
+    (void)state;
+    for (unsigned k = 0; k < 256 * 12; k++) {
+        unsigned to = k & 15, from = k >> 4 & 15, narrow = 1u << (k >> 8) % 3, bytes = k >> 8 < 6 ? 4 : 8;
+        bool sign = (k >> 8) % 6 >= 3, moves = narrow == 4 && !sign;
+        struct asm_buf a = fresh();
+        asm_extend(&a, to, from, narrow, sign, bytes);
+        struct insn in = only(&a);
+        assert_int_equal(in.act, moves ? ACT_MOV : sign ? ACT_MOVSX : ACT_MOVZX);
+        assert_int_equal(in.gpr_full, 1u << to);
+        assert_int_equal(in.gpr_read, 1u << from);
+        assert_int_equal(in.dst.bytes, bytes);
+        assert_int_equal(in.src.bytes, moves ? bytes : narrow);
+        assert_false(in.src.high);
+    }
+}
+
+/* mov to, count; shlx, sarx or shrx to, from, to */
+static void test_shifts(void **state)
+{
+    (void)state;
+    for (unsigned k = 0; k < 256 * 6; k++) {
+        unsigned to = k & 15, from = k >> 4 & 15, how = 1 + (k >> 8) % 3, bytes = k >> 8 < 3 ? 4 : 8;
+        struct asm_buf a = fresh();
+        struct insn in;
+        if (to == from)
+            continue;
+        asm_shift(&a, how, to, from, 5, bytes);
+        size_t mov = 5 + (to > 7);
+        decode_made(a.bytes, mov, app_pc(0x1000), &in);
+        assert_int_equal(in.len, mov);
+        assert_int_equal(in.immediate, 5);
+        assert_int_equal(in.gpr_full, 1u << to);
+        decode_made(a.bytes + mov, a.len - mov, app_pc(0x1000), &in);
+        assert_int_equal(in.len, a.len - mov);
+        assert_int_equal(in.gpr_written, 1u << to);
+        assert_int_equal(in.gpr_read, 1u << to | 1u << from);
+        assert_int_equal(in.flags_written, 0);
+        assert_int_equal(in.bytes[2] >> 7, bytes == 8);
+        assert_int_equal(in.bytes[2] & 3, how);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_loads),
+        cmocka_unit_test(test_extensions),
+        cmocka_unit_test(test_shifts),
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_conditional_moves),
     };

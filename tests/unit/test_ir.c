@@ -534,6 +534,49 @@ static void test_ir6_a_hammock_does_what_its_sides_do(void **state)
     assert_rc(ir_verify(&ir, true), RC_VERIFY);
 }
 
+static void test_ir6_what_can_be_rolled_forward_comes_last(void **state)
+{
+    static const uint8_t kinds[] = {HAMMOCK_LOAD, HAMMOCK_SHIFT, HAMMOCK_EXTEND};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        hammock()->step[0].kind = kinds[i];
+        assert_ok(ir_verify(&ir, true));
+        hammock()->step[2].kind = kinds[i]; /* past the store */
+        assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    }
+    hammock()->step[0].kind = HAMMOCK_SHIFT;
+    ir.hammocks[0].step[0].sum.base = R_RBX; /* which the count is in */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
+static void test_ir6_wanted_registers_are_borrowed(void **state)
+{
+    (void)state;
+    hammock()->step[0].reg = ir.hammocks[0].step[1].reg = 9;
+    ir.wanted = 1u << 9;
+    assert_ok(ir_verify(&ir, true)); /* until the end */
+    other[0] = unit_decode("4c 89 0e", 0x3000); /* the other side's own */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    hammock()->step[0].reg = ir.hammocks[0].step[1].reg = 9;
+    for (int i = ir.count++; i > 0; i--)
+        nodes[i] = nodes[i - 1];
+    for (int i = ir.count++; i > 0; i--)
+        nodes[i] = nodes[i - 1];
+    nodes[0] = (struct node){.op = N_BORROW, .appended = true};
+    nodes[1] = (struct node){.op = N_LOOP, .appended = true};
+    ir.borrowed = ir.wanted = 1u << 9;
+    assert_ok(ir_verify(&ir, true));
+    ir.borrowed = 1u << R_R8; /* others */
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+    ir.borrowed = 1u << 9;
+    nodes[1] = nodes[2];
+    nodes[2] = nodes[0];
+    nodes[0] = nodes[1]; /* too late */
+    nodes[1] = nodes[2];
+    nodes[2] = (struct node){.op = N_LOOP, .appended = true};
+    assert_rc(ir_verify(&ir, true), RC_VERIFY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -547,6 +590,8 @@ int main(void)
         cmocka_unit_test_setup(test_ir5_removed_nodes_have_no_effect, good),
         cmocka_unit_test_setup(test_ir6_a_hammock_is_a_branch_and_its_sides, good),
         cmocka_unit_test_setup(test_ir6_a_hammock_does_what_its_sides_do, good),
+        cmocka_unit_test_setup(test_ir6_what_can_be_rolled_forward_comes_last, good),
+        cmocka_unit_test_setup(test_ir6_wanted_registers_are_borrowed, good),
         cmocka_unit_test_setup(test_ir7_parts_change_borrowed_registers_only, good),
         cmocka_unit_test_setup(test_ir7_vector_registers, good),
         cmocka_unit_test_setup(test_ir7_fused_nodes_follow_removed_ones, good),

@@ -245,6 +245,13 @@ static void write_hammock(char *to, size_t cap, const struct hammock *s)
         const char *stage = i == s->commit ? " |" : "";
         if (t->kind == HAMMOCK_STORE)
             snprintf(to, cap, "%s [%s]%u=r%u", stage, sum, t->bytes, t->reg);
+        else if (t->kind == HAMMOCK_LOAD)
+            snprintf(to, cap, "%s r%u=[%s]%u", stage, t->reg, sum, t->bytes);
+        else if (t->kind == HAMMOCK_SHIFT)
+            snprintf(to, cap, "%s r%u=%s r%u by %d of %u", stage, t->reg, t->cc == ASM_SHL ? "shl" : t->cc == ASM_SAR ? "sar" : "shr",
+                     t->sum.base, t->sum.disp, t->bytes);
+        else if (t->kind == HAMMOCK_EXTEND)
+            snprintf(to, cap, "%s r%u=%sx%u %s", stage, t->reg, t->cc ? "s" : "z", t->bytes, sum);
         else if (t->kind == HAMMOCK_CMOV)
             snprintf(to, cap, "%s r%u=%s if %u", stage, t->reg, sum, t->cc);
         else
