@@ -67,7 +67,7 @@ TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'faults: tests/e2e/faults.sh -j $(JOBS) -s "calls samplers" -n "1 1+"' \
 	'csmith: tests/e2e/csmith.sh -j $(JOBS) $(TEST_FULL) -n 50 -s 1' \
 	'fuzz: $(BUILD)/fuzz/fuzz --seed $(FUZZ_SEED) --seconds 20' \
-	'fuzz, wrong passes: $(BUILD)/fuzz/fuzz --selftest 5000' \
+	'fuzz, wrong passes: $(BUILD)/fuzz/fuzz --selftest 10000' \
 	'fuzz, facts: $(BUILD)/fuzz/fuzz-wild --facts $(FUZZ_ELF)' \
 	'fuzz, faults: $(BUILD)/fuzz/fuzz-wild --seed $(FUZZ_SEED) --faults 400' \
 	'verified entries: tests/e2e/verify.sh $(BUILD)/libreheat.so $(BUILD)/libreheat-breaks.so $(BUILD)/fuzz/fuzz-wild' \
@@ -215,7 +215,7 @@ fuzz: $(BUILD)/fuzz/fuzz
 	@$< --seed $(FUZZ_SEED) --traces $(FUZZ_TRACES) --seconds $(if $(filter 0,$(FUZZ_TRACES)),$(FUZZ_SECONDS),0)
 
 fuzz-selftest: $(FUZZERS)
-	@$< --selftest 5000
+	@$< --selftest 10000
 	@$(BUILD)/fuzz/fuzz-wild --faults-selftest 2000
 
 fuzz-facts: $(BUILD)/fuzz/fuzz-wild

@@ -1,10 +1,6 @@
 #include "optimizer/liveness.h"
 
-#define PEEK_INSNS 8
-#define PEEK_BYTES 64
-#define ALL_FLAGS (FL_STATUS | FL_DF)
-
-static const struct live_set everything = {0xffff, ALL_FLAGS};
+static const struct live_set everything = {0xffff, LIVE_FLAGS};
 
 uint16_t liveness_cc_reads(unsigned cc)
 {
@@ -36,41 +32,23 @@ static struct live_set before_insn(const struct insn *in, struct live_set after)
     return after;
 }
 
-/* The straight line of program text at pc. */
-static struct live_set live_at(const struct ir *ir, uint64_t pc)
-{
-    uint8_t text[PEEK_BYTES];
-    size_t have = 0, at = 0;
-    struct live_set read = {0, 0}, dead = {0, 0};
-    for (int i = 0; i < PEEK_INSNS && ir->peek; i++) {
-        struct insn in;
-        if (at + INSN_MAX_BYTES > have) {
-            have = ir->peek(app_pc(pc), text, sizeof text);
-            at = 0;
-        }
-        decode_one(text + at, have - at, app_pc(pc), &in);
-        if (in.kind != IK_PLAIN && in.kind != IK_JMP && in.kind != IK_CALL && in.kind != IK_JCC)
-            break;
-        read.gpr |= liveness_gpr_read(&in) & ~dead.gpr;
-        read.flags |= in.flags_read & ~dead.flags;
-        dead.gpr |= in.gpr_full & ~read.gpr;
-        dead.flags |= in.flags_killed & ~read.flags;
-        if (in.kind == IK_JCC)
-            break;
-        at += in.len;
-        pc += in.len;
-        if (in.kind != IK_PLAIN) {
-            pc = in.target;
-            have = at = 0;
-        }
-    }
-    return (struct live_set){(uint16_t)~dead.gpr, (uint16_t)(ALL_FLAGS & ~dead.flags)};
-}
-
-/* A call through a pointer, or a PLT's jump: between functions. A jump through a table stays within one. */
-static bool is_abi_border(const struct insn *in)
+bool liveness_abi_border(const struct insn *in)
 {
     return in->kind == IK_CALL_IND || (in->kind == IK_JMP_IND && in->rip_relative);
+}
+
+static bool leaves_directly(const struct node *n)
+{
+    return n->op == N_EXIT_IF || n->op == N_EXIT_LOOP || n->op == N_EXIT;
+}
+
+/* Bodies of an unrolled loop leave to the same places. */
+static struct live_set live_at(const struct ir *ir, const struct node *n)
+{
+    for (const struct node *other = ir->nodes; other < n; other++)
+        if (leaves_directly(other) && other->exit_known && other->target == n->target)
+            return other->at_exit;
+    return liveness_at_exit(ir, n->target);
 }
 
 static void find_exits(struct ir *ir)
@@ -83,13 +61,13 @@ static void find_exits(struct ir *ir)
         switch ((enum node_op)n->op) {
         case N_EXIT_IF:
         case N_EXIT_LOOP:
-        case N_EXIT: n->at_exit = live_at(ir, n->target); break;
+        case N_EXIT: n->at_exit = live_at(ir, n); break;
         case N_GUARD:
         case N_LOOKUP:
-            n->at_exit = (struct live_set){UINT16_MAX, ALL_FLAGS};
-            if (is_abi_border(&ir->insns[n->insn])) {
+            n->at_exit = (struct live_set){UINT16_MAX, LIVE_FLAGS};
+            if (liveness_abi_border(&ir->insns[n->insn])) {
                 n->at_exit.gpr = (uint16_t)~ir->indirect_gpr_dead;
-                n->at_exit.flags = (uint16_t)(ALL_FLAGS & ~(ir->indirect_flags_dead & FL_STATUS));
+                n->at_exit.flags = (uint16_t)(LIVE_FLAGS & ~(ir->indirect_flags_dead & FL_STATUS));
             }
             break;
         default: break;
@@ -219,17 +197,17 @@ static struct live_set walk_nodes(struct ir *ir, struct live_set head)
                 live = join(live, head);
         }
         n->gpr_dead = (uint16_t)~live.gpr;
-        n->flags_dead = (uint16_t)(ALL_FLAGS & ~live.flags);
+        n->flags_dead = (uint16_t)(LIVE_FLAGS & ~live.flags);
         if (!n->removed)
             live = join(before_node(ir, n, live), n->original);
-        n->flags_dead_before = (uint16_t)(ALL_FLAGS & ~live.flags);
+        n->flags_dead_before = (uint16_t)(LIVE_FLAGS & ~live.flags);
     }
     return has_loop ? loop : live;
 }
 
 struct live_set liveness_before(const struct ir *ir, const struct node *n)
 {
-    struct live_set after = {(uint16_t)~n->gpr_dead, (uint16_t)(ALL_FLAGS & ~n->flags_dead)};
+    struct live_set after = {(uint16_t)~n->gpr_dead, (uint16_t)(LIVE_FLAGS & ~n->flags_dead)};
     return n->removed ? after : join(before_node(ir, n, after), n->original);
 }
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "tests/fuzz/world.h"
+
 static bool is_plain(const struct node *n)
 {
     return n->op == N_INSN && !n->removed;
@@ -43,7 +45,7 @@ static bool wrong_exit(struct node *n)
 {
     if ((n->op != N_EXIT_IF && n->op != N_EXIT) || n->removed)
         return false;
-    n->target += 32; /* the next pad */
+    n->target += WORLD_PAD_STRIDE; /* the next pad */
     return true;
 }
 

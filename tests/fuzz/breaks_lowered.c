@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "tests/fuzz/breaks.h"
+#include "tests/fuzz/world.h"
 
 /* An exit that restores the wrong register's value. */
 static void forget_restore(struct lowered *out, uint32_t roll)
@@ -33,7 +34,7 @@ static void wrong_chain(struct lowered *out, uint32_t roll)
     for (uint32_t k = 0; k < (uint32_t)out->exit_count; k++) {
         struct lowered_exit *e = &out->exits[(roll + k) % (uint32_t)out->exit_count];
         if (e->branch >= out->body_end && !e->back) {
-            e->target += 32; /* the next pad */
+            e->target += WORLD_PAD_STRIDE; /* the next pad */
             return;
         }
     }

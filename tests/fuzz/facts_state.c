@@ -49,7 +49,7 @@ bool fact_place(const struct sample *s, struct insn *in)
     *in = d.out;
     struct asm_buf a = asm_on(world_writable(FACT_CODE), 64, cache_pc(FACT_CODE));
     asm_bytes(&a, bytes, s->len);
-    asm_jmp(&a, world_pad(0));
+    asm_jmp(&a, world_pad(WORLD_PAD_PLAIN));
     return true;
 }
 

@@ -45,7 +45,7 @@ static uint64_t new_chunk(struct builder *b)
 }
 static uint64_t new_pad(struct builder *b)
 {
-    return world_pad(b->pads++ % WORLD_PAD_COUNT);
+    return world_pad(b->pads++ % WORLD_PAD_PLAIN);
 }
 
 static bool close_block(struct builder *b, uint64_t next, uint64_t went, bool taken)
@@ -61,7 +61,7 @@ static bool close_block(struct builder *b, uint64_t next, uint64_t went, bool ta
 /* Runs on to the end of what is laid out, where a jump to a pad lies for the moment. */
 static bool run_to_here(struct builder *b)
 {
-    uint64_t end = here(b), pad = world_pad(WORLD_PAD_COUNT - 1);
+    uint64_t end = here(b), pad = world_pad(WORLD_PAD_PLAIN);
     uint8_t kept[5];
     uint8_t *p = world_writable(end);
     if (end == b->reached)

@@ -35,13 +35,15 @@ struct knobs knobs_choose(struct rng *r)
     return k;
 }
 
-/* Text and pads are readable, the rest is not there. */
+/* Text and pads are readable, the rest is not there; of a pad, only what comes before the jump out of this world. */
 static size_t peek(struct app_pc pc, uint8_t *out, size_t cap)
 {
-    uint64_t end = pc.v - WORLD_TEXT < WORLD_TEXT_BYTES ? WORLD_TEXT + WORLD_TEXT_BYTES : WORLD_PADS + 8192;
-    if (pc.v - WORLD_TEXT >= WORLD_TEXT_BYTES && pc.v - WORLD_PADS >= 8192)
+    uint64_t end = WORLD_TEXT + WORLD_TEXT_BYTES, in_pads = pc.v - WORLD_PADS;
+    if (in_pads < WORLD_PAD_COUNT * WORLD_PAD_STRIDE)
+        end = pc.v - in_pads % WORLD_PAD_STRIDE + WORLD_PAD_JUMP;
+    else if (pc.v - WORLD_TEXT >= WORLD_TEXT_BYTES)
         return 0;
-    size_t n = end - pc.v < cap ? end - pc.v : cap;
+    size_t have = pc.v < end ? end - pc.v : 0, n = have < cap ? have : cap;
     memcpy(out, (const void *)(uintptr_t)pc.v, n);
     return n;
 }

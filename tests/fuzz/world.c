@@ -16,6 +16,7 @@
 
 #define TABLE      0x70000000ULL
 #define PAD_ID     0x40000000u
+#define ASM_SLOT_IMM32_BYTES 12u
 #define TICK_US    4000
 #define HANG_TICKS 16
 #define FLAG_TF    0x100u
@@ -243,12 +244,45 @@ static void region_init(struct code_region *r, uint64_t at)
         die("code region");
 }
 
+/* What a program goes on with where it has left the path: what is dead there hangs on all of its ways. */
+static const struct {
+    uint8_t bytes[20], len;
+    bool reads_flags;
+} pad_code[] = {
+    {{0x31, 0xc9, 0x41, 0xbb, 7, 0, 0, 0}, 8, false}, /* xor ecx, ecx; mov r11d, 7 */
+    {{0x85, 0xc0, 0x74, 2, 0x31, 0xd2, 0x31, 0xc0}, 8, false}, /* test eax, eax; jz 1f; xor edx, edx; 1: xor eax, eax */
+    {{0x39, 0xd8, 0x75, 4, 0x31, 0xf6, 0xeb, 2, 0x31, 0xff, 0x31, 0xc9}, 12, false}, /* esi on one side, edi on the other, ecx */
+    {{0x41, 0xb8, 2, 0, 0, 0, 0x41, 0xff, 0xc8, 0x75, 0xfb, 0x31, 0xd2}, 13, false}, /* mov r8d, 2; 1: dec r8d; jnz 1b; xor edx, edx */
+    {{0x74, 4, 0x31, 0xc0, 0xeb, 2, 0xeb, 0, 0x01, 0xc1}, 10, true}, /* jz 1f; xor eax, eax; jmp 2f; 1: jmp 2f; 2: add ecx, eax */
+    {{0x0f, 0x45, 0xc1, 0xb2, 1, 0x31, 0xd2, 0x48, 0x89, 0xde}, 10, true}, /* cmovnz eax, ecx; mov dl, 1; xor edx, edx; mov rsi, rbx */
+    {{0xeb, 4, 0x31, 0xc0, 0x31, 0xc9, 0x72, 0xfc, 0x31, 0xdb}, 10, true}, /* jmp 2f; xor eax, eax; 1: xor ecx, ecx; 2: jc 1b; xor ebx, ebx */
+};
+
+/* Every other one only leaves, so that nothing hides what is wrong; the plain one too. */
+static unsigned pad_kind(unsigned i)
+{
+    return i % 2 || i == WORLD_PAD_PLAIN ? ARRAY_LEN(pad_code) : i / 2 % ARRAY_LEN(pad_code);
+}
+
+bool world_pad_reads_flags(unsigned i) { return pad_kind(i) < ARRAY_LEN(pad_code) && pad_code[pad_kind(i)].reads_flags; }
+
 static void pads_init(void)
 {
+    static const uint8_t jmp_short[] = {0xeb};
     uint8_t *p = map_code(WORLD_PADS, 8192);
     struct asm_buf a = asm_on(p, 8192, cache_pc(WORLD_PADS));
     for (unsigned i = 0; i < WORLD_PAD_COUNT; i++) {
+        unsigned kind = pad_kind(i);
+        uint8_t over = WORLD_PAD_JUMP - ASM_SLOT_IMM32_BYTES;
         a.len = (size_t)i * WORLD_PAD_STRIDE;
+        if (kind < ARRAY_LEN(pad_code)) {
+            asm_bytes(&a, pad_code[kind].bytes, pad_code[kind].len);
+            over = (uint8_t)(over - pad_code[kind].len);
+        }
+        asm_bytes(&a, jmp_short, 1);
+        over -= 2;
+        asm_bytes(&a, &over, 1);
+        a.len += over;
         asm_store_slot_imm32(&a, SLOT(exit_id), PAD_ID + i);
         leave_through(&a);
     }

@@ -1,7 +1,7 @@
 /* The machine that generated code runs on: where things lie, a whole register state, the way in and out, and what a
  * fault or an endless loop becomes. One thread; everything is at a fixed address, so a seed reproduces a run.
  *
- *   text    the program, then pads: one landing stub for each place that a program may leave to
+ *   text    the program, then pads: one landing stub for each place that a program may leave to, most behind some code
  *   consts  writable, reached rip-relative from the text
  *   data    arena that pointers aim into, low so that 32 bits hold an address; the stack follows, guards around both
  *   cache   what the optimizer's code is written to, near the text or out of its reach
@@ -16,7 +16,9 @@
 #define WORLD_TEXT_BYTES   0x20000u
 #define WORLD_PADS         (WORLD_TEXT + 0x40000u)
 #define WORLD_PAD_COUNT    128u
-#define WORLD_PAD_STRIDE   32u
+#define WORLD_PAD_PLAIN    127u /* the one that does nothing but leave */
+#define WORLD_PAD_STRIDE   64u
+#define WORLD_PAD_JUMP     40u /* where in a pad it leaves */
 #define WORLD_CONSTS       (WORLD_TEXT + 0x80000u)
 #define WORLD_FIXED        (WORLD_CONSTS + 4096u) /* read-only data, written while a program is laid out */
 #define WORLD_NEAR         (WORLD_TEXT + 0x100000u)
@@ -87,6 +89,9 @@ static inline uint8_t *world_writable(uint64_t at)
 {
     return (uint8_t *)(uintptr_t)(at + WORLD_ALIAS);
 }
+/* What the program finds there looks at the flags. */
+bool world_pad_reads_flags(unsigned i);
+
 static inline uint64_t world_pad(unsigned i)
 {
     return WORLD_PADS + i * WORLD_PAD_STRIDE;
