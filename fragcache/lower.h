@@ -14,7 +14,8 @@
  *
  * A guard leaves everything as it is before the branch until it knows that the branch goes where it is expected to:
  *
- *   flags dead:  cmp operand, target; jne miss                    an imm32, a register, or a scratch holds one side
+ *   flags dead:  cmp operand, target; jne miss                    an imm32, a register, or a scratch holds one side;
+ *                also where the misses can make them again (optimizer/redo.h)
  *   flags live:  mov fs:[spill0], rcx; mov rcx, operand; lea rcx, [rcx - target]; jrcxz +5; jmp miss
  *                mov rcx, fs:[spill0]                             a target of more than 32 bits needs rdx or a dead one
  *

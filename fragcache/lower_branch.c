@@ -1,5 +1,6 @@
 #include "fragcache/lower_parts.h"
 
+#include "optimizer/redo.h"
 #include "runtime/base/context.h"
 
 /* What a branch does besides going somewhere. */
@@ -49,13 +50,15 @@ static rc_t look_up(struct lowering *l, const struct node *n, bool rcx_spilled)
     return RC_OK;
 }
 
-static rc_t add_miss(struct lowering *l, const struct node *n, bool subtracted, bool rcx_spilled)
+static rc_t add_miss(struct lowering *l, const struct node *n, bool subtracted, bool rcx_spilled,
+                     const struct insn *redo)
 {
     if (l->miss_count == MAX_MISSES)
         return RC_TOO_LONG;
     l->misses[l->miss_count].rel32 = (uint32_t)l->a.len - 4;
     l->misses[l->miss_count].subtracted = subtracted;
     l->misses[l->miss_count].rcx_spilled = rcx_spilled;
+    l->misses[l->miss_count].redo = redo;
     l->misses[l->miss_count].saved = l->saved;
     l->misses[l->miss_count++].guard = n;
     return RC_OK;
@@ -152,10 +155,14 @@ rc_t lower_guard(struct lowering *l, const struct node *n)
 {
     const struct insn *in = &l->ir->insns[n->insn];
     bool flags_dead = (n->flags_dead & FL_STATUS) == FL_STATUS;
-    if (flags_dead && lower_compare(l, n)) {
+    const struct insn *redo = flags_dead ? NULL : redo_before(l->ir, n);
+    if ((flags_dead || redo) && lower_compare(l, n)) {
+        if (redo)
+            lower_redo_recipe(l, redo);
         asm_jcc(&l->a, 5, asm_here(&l->a).v);
         l->out->insns_out += 2;
-        TRY(add_miss(l, n, false, false));
+        TRY(add_miss(l, n, false, false, redo));
+        lower_recipe_at(l, in->pc.v, R_NONE, R_NONE);
         return lower_effect(l, in);
     }
     bool spilled = !(free_registers(l, n) & 1u << R_RCX);
@@ -163,21 +170,43 @@ rc_t lower_guard(struct lowering *l, const struct node *n)
     asm_loop_op(&l->a, 3, 5); /* jrcxz */
     asm_jmp(&l->a, asm_here(&l->a).v);
     l->out->insns_out++;
-    TRY(add_miss(l, n, true, spilled));
+    TRY(add_miss(l, n, true, spilled, NULL));
     if (spilled)
         lower_unspill(l, R_RCX, SLOT(spill0));
     lower_recipe_at(l, in->pc.v, R_NONE, R_NONE);
     return lower_effect(l, in);
 }
 
-/* It goes to `to`, and does so by a jump that is an exit. */
-static rc_t chain_hit(struct lowering *l, const struct node *n, uint64_t to, bool rcx_spilled)
+/* A guard's way when the branch does not go where it is expected to: what holds there. */
+struct miss {
+    const struct node *guard;
+    bool subtracted, rcx_spilled;
+    const struct insn *redo;
+};
+
+static void miss_recipe(struct lowering *l, const struct miss *m)
 {
-    const struct insn *in = &l->ir->insns[n->insn];
-    if (rcx_spilled)
+    if (m->redo)
+        lower_redo_recipe(l, m->redo);
+    else
+        lower_recipe_at(l, l->ir->insns[m->guard->insn].pc.v, m->rcx_spilled ? R_RCX : R_NONE, R_NONE);
+}
+
+/* The program's own state, in front of the branch. */
+static void leave_miss(struct lowering *l, const struct miss *m)
+{
+    if (m->rcx_spilled)
         lower_unspill(l, R_RCX, SLOT(spill0));
-    lower_recipe_at(l, in->pc.v, R_NONE, R_NONE);
-    TRY(lower_effect(l, in));
+    if (m->redo)
+        lower_redo(l, m->redo);
+    lower_recipe_at(l, l->ir->insns[m->guard->insn].pc.v, R_NONE, R_NONE);
+}
+
+/* It goes to `to`, and does so by a jump that is an exit. */
+static rc_t chain_hit(struct lowering *l, const struct miss *m, uint64_t to)
+{
+    leave_miss(l, m);
+    TRY(lower_effect(l, &l->ir->insns[m->guard->insn]));
     lower_recipe_at(l, to, R_NONE, R_NONE);
     asm_jmp(&l->a, asm_here(&l->a).v);
     return lower_add_exit(l, to);
@@ -185,14 +214,16 @@ static rc_t chain_hit(struct lowering *l, const struct node *n, uint64_t to, boo
 
 /* Over what chain_hit emits when the operand is not `to`; the rel32 just emitted is patched for that. *minus: what rcx has
  * been subtracted. False: the two cannot be compared so, and nothing is emitted. */
-static bool chain_compare(struct lowering *l, const struct node *n, uint64_t to, bool subtracted, uint64_t *minus)
+static bool chain_compare(struct lowering *l, const struct miss *m, uint64_t to, uint64_t *minus)
 {
-    struct node other = *n;
+    struct node other = *m->guard;
     other.target = to;
     int64_t step = (int64_t)(*minus - to);
-    if (!subtracted) {
+    if (!m->subtracted) {
         if (!lower_compare(l, &other))
             return false;
+        if (m->redo)
+            lower_redo_recipe(l, m->redo);
         asm_jcc(&l->a, 5, asm_here(&l->a).v);
         return true;
     }
@@ -205,18 +236,18 @@ static bool chain_compare(struct lowering *l, const struct node *n, uint64_t to,
     return true;
 }
 
-/* The branch's other targets. subtracted: rcx holds operand - the guard's; rcx_spilled: it is spilled. */
-static rc_t lower_chain(struct lowering *l, const struct node *n, bool subtracted, bool rcx_spilled)
+/* The branch's other targets. */
+static rc_t lower_chain(struct lowering *l, const struct miss *m)
 {
-    const struct ir_chain *c = n->chain ? &l->ir->chains[n->chain - 1] : NULL;
-    uint64_t minus = n->target, pc = l->ir->insns[n->insn].pc.v;
+    const struct ir_chain *c = m->guard->chain ? &l->ir->chains[m->guard->chain - 1] : NULL;
+    uint64_t minus = m->guard->target;
     for (int i = 0; c && i < c->count; i++) {
-        if (!chain_compare(l, n, c->target[i], subtracted, &minus))
+        if (!chain_compare(l, m, c->target[i], &minus))
             continue;
         uint32_t over = (uint32_t)l->a.len - 4;
-        TRY(chain_hit(l, n, c->target[i], rcx_spilled));
+        TRY(chain_hit(l, m, c->target[i]));
         lower_patch_rel32(l, over, (uint32_t)l->a.len);
-        lower_recipe_at(l, pc, rcx_spilled ? R_RCX : R_NONE, R_NONE);
+        miss_recipe(l, m);
     }
     return RC_OK;
 }
@@ -230,32 +261,32 @@ static bool goes_natively(const struct lowering *l, const struct insn *in)
     return in->kind != IK_RET && !app_pc_eq(in->pc, l->ir->tag);
 }
 
-static rc_t place_miss(struct lowering *l, const struct node *n, bool rcx_spilled, bool native)
+static rc_t place_miss(struct lowering *l, const struct miss *m, bool native)
 {
-    const struct insn *in = &l->ir->insns[n->insn];
+    const struct insn *in = &l->ir->insns[m->guard->insn];
     if (native && goes_natively(l, in)) {
-        if (rcx_spilled)
-            lower_unspill(l, R_RCX, SLOT(spill0));
-        lower_recipe_at(l, in->pc.v, R_NONE, R_NONE);
+        leave_miss(l, m);
         asm_jmp(&l->a, asm_here(&l->a).v);
         return lower_add_exit(l, in->pc.v);
     }
+    if (m->redo)
+        lower_redo(l, m->redo);
     lower_restore_borrowed(l);
     l->saved = 0;
-    return look_up(l, n, rcx_spilled);
+    return look_up(l, m->guard, m->rcx_spilled);
 }
 
 rc_t lower_place_misses(struct lowering *l, bool native)
 {
     uint32_t insns = l->out->insns_out;
     for (int i = 0; i < l->miss_count && !l->a.overflow; i++) {
-        const struct node *n = l->misses[i].guard;
-        bool spilled = l->misses[i].rcx_spilled;
+        const struct miss m = {l->misses[i].guard, l->misses[i].subtracted, l->misses[i].rcx_spilled,
+                               l->misses[i].redo};
         lower_patch_rel32(l, l->misses[i].rel32, (uint32_t)l->a.len);
         l->saved = l->misses[i].saved;
-        lower_recipe_at(l, l->ir->insns[n->insn].pc.v, spilled ? R_RCX : R_NONE, R_NONE);
-        TRY(lower_chain(l, n, l->misses[i].subtracted, spilled));
-        TRY(place_miss(l, n, spilled, native));
+        miss_recipe(l, &m);
+        TRY(lower_chain(l, &m));
+        TRY(place_miss(l, &m, native));
     }
     l->out->insns_out = insns; /* of the path only */
     return RC_OK;

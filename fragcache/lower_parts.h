@@ -25,6 +25,7 @@ struct lowering {
         uint32_t rel32;
         const struct node *guard;
         bool subtracted, rcx_spilled; /* rcx holds operand - target, and its own value is in slots.spill0 */
+        const struct insn *redo; /* to be done again: the comparison has overwritten its flags; NULL: nothing */
         uint32_t saved;
     } misses[MAX_MISSES];
 };
@@ -46,6 +47,10 @@ void lower_restore_borrowed(struct lowering *l);
 /* lower_branch.c. RC_TOO_LONG, RC_UNSUPPORTED. */
 rc_t lower_guard(struct lowering *l, const struct node *n);
 rc_t lower_lookup(struct lowering *l, const struct node *n);
+/* lower_redo.c: `in`, of redo_before, when its flags are overwritten. For the next instruction, which has two bytes or more: the
+ * program is in front of `in`. Then: doing it again. */
+void lower_redo_recipe(struct lowering *l, const struct insn *in);
+void lower_redo(struct lowering *l, const struct insn *in);
 /* `native`: exits go on in the program's own code. */
 rc_t lower_place_misses(struct lowering *l, bool native);
 

@@ -1,5 +1,7 @@
 #include "optimizer/estimate.h"
 
+#include "optimizer/redo.h"
+
 #define ISSUE 1u
 #define ACCESS 1u
 #define TAKEN 1u
@@ -32,6 +34,11 @@ static uint32_t insn_cost(const struct insn *in)
     }
 }
 
+static bool guard_keeps_flags(const struct ir *ir, const struct node *n)
+{
+    return (n->flags_dead & FL_STATUS) != FL_STATUS && !redo_before(ir, n);
+}
+
 static uint32_t node_cost(const struct ir *ir, const struct node *n)
 {
     const struct insn *in = &ir->insns[n->insn];
@@ -41,7 +48,7 @@ static uint32_t node_cost(const struct ir *ir, const struct node *n)
     case N_EXIT_LOOP: return ISSUE + LOOP_OP;
     case N_PUSH_CONST: return ISSUE + ACCESS;
     case N_GUARD:
-        return 2 * ISSUE + (loads ? ACCESS : 0u) + ((n->flags_dead & FL_STATUS) == FL_STATUS ? 0u : GUARD_FLAGS) +
+        return 2 * ISSUE + (loads ? ACCESS : 0u) + (guard_keeps_flags(ir, n) ? GUARD_FLAGS : 0u) +
                (in->kind == IK_CALL_IND ? ISSUE + ACCESS : 0u);
     case N_LOOKUP: return insn_cost(in) + LOOKUP;
     case N_BACK:

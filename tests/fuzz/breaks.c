@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "optimizer/redo.h"
 #include "tests/fuzz/world.h"
 
 static bool is_plain(const struct node *n)
@@ -510,6 +511,15 @@ static bool wide_number(struct node *n)
     return true;
 }
 
+/* What a guard's comparison overwrites is not made again. */
+static bool forget_redo(struct ir *ir, int at)
+{
+    if (ir->nodes[at].removed || !redo_before(ir, &ir->nodes[at]))
+        return false;
+    ir->nodes[at].flags_dead |= FL_STATUS;
+    return true;
+}
+
 static const struct {
     const char *name;
     bool (*apply)(struct node *n);
@@ -558,6 +568,7 @@ static const struct {
     {"unsaved-vector", NULL, borrows_vector},
     {"forget-number", forget_number, NULL},
     {"wide-number", wide_number, NULL},
+    {"forget-redo", NULL, forget_redo},
 };
 
 bool break_apply(struct ir *ir, const char *name, uint32_t roll)

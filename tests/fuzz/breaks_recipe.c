@@ -68,6 +68,16 @@ static bool roll_again(struct recipe *r, const struct recipe *before)
     return had;
 }
 
+/* What is to be taken back is not. */
+static bool keep_done(struct recipe *r, const struct recipe *before)
+{
+    bool had = r->from == PC_ROLL && (r->pc >> 40 & 0xff) == 0xff;
+    (void)before;
+    if (had)
+        r->from = PC_KNOWN, r->second = R_NONE, r->first = R_NONE;
+    return had;
+}
+
 static bool lower_stack(struct recipe *r, const struct recipe *before)
 {
     (void)before;
@@ -86,6 +96,7 @@ static const struct {
     {"lose-branch", lose_branch},
     {"roll-always", roll_always},
     {"roll-again", roll_again},
+    {"keep-done", keep_done},
     {"lower-stack", lower_stack},
 };
 

@@ -305,6 +305,8 @@ static void add_jump(struct gen *g)
         it.alt_reg = (uint8_t)gen_pick_dest(g);
         it.alt = it.reg != it.alt_reg && ROUGHLY(g, 50);
         it.arg = (int16_t)(rng_below(g->r, 16) | 16 * 8 * (14 + rng_below(g->r, 2)));
+        for (int i = 0; it.op == I_JMP_REG && i < 3; i++)
+            it.bytes[i] = (uint8_t)rng_below(g->r, i == 0 ? 9 : 256); /* of 9 six are something */
         gen_wrote(g, it.reg);
         if (it.alt)
             gen_wrote(g, it.alt_reg);

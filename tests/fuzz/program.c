@@ -225,6 +225,31 @@ static void op_consts(struct builder *b, const char *op, size_t n, int offset)
     asm_bytes(&b->a, &d, 4);
 }
 
+/* In front of a jump through it->reg, what sets the flags last, and leaves the target there: bytes[0] says what. */
+static void build_last_flags(struct builder *b, const struct item *it)
+{
+    unsigned other = it->bytes[1] & 15, to = it->reg;
+    int8_t imm = (int8_t)it->bytes[2];
+    uint8_t rr[3] = {(uint8_t)(0x48 | (other >> 3) << 2 | to >> 3), 0, (uint8_t)(0xc0 | (other & 7) << 3 | (to & 7))};
+    uint8_t ri[4] = {(uint8_t)(0x48 | to >> 3), 0x83, 0, (uint8_t)imm};
+    bool first_sub = it->bytes[0] & 1;
+    if (!it->bytes[0] || it->bytes[0] > 6)
+        return;
+    if (it->bytes[0] > 4) { /* cmp other, to; test other, to */
+        rr[0] ^= (uint8_t)(imm & 1 ? 8 : 0); /* 32 bits */
+        rr[1] = first_sub ? 0x39 : 0x85;
+        asm_bytes(&b->a, rr, 3);
+    }
+    for (int i = 0; i < 2 && it->bytes[0] <= 4; i++, first_sub = !first_sub) {
+        rr[1] = first_sub ? 0x29 : 0x01;
+        ri[2] = (uint8_t)((first_sub ? 0xe8 : 0xc0) | (to & 7));
+        if (it->bytes[0] <= 2 && other != to)
+            asm_bytes(&b->a, rr, 3);
+        else
+            asm_bytes(&b->a, ri, 4);
+    }
+}
+
 static bool build_indirect(struct builder *b, const struct item *it)
 {
     uint64_t to = new_chunk(b);
@@ -234,6 +259,7 @@ static bool build_indirect(struct builder *b, const struct item *it)
     uint8_t store[3] = {(uint8_t)(0x48 | (it->reg >> 3) << 2), 0x89, (uint8_t)(0x05 | (it->reg & 7) << 3)};
     switch ((enum item_op)it->op) {
     case I_JMP_REG:
+        build_last_flags(b, it);
         op_reg(b, 4, it->reg);
         break;
     case I_CALL_REG:

@@ -19,7 +19,7 @@ enum item_op {
     I_JMP,
     I_CALL,
     I_RET,     /* arg: bytes popped */
-    I_JMP_REG, /* reg; alt: sometimes to a pad, by cmovcc alt_reg */
+    I_JMP_REG, /* reg; alt: sometimes to a pad, by cmovcc alt_reg; bytes: kind, register, constant of what sets flags */
     I_CALL_REG,
     I_JMP_MEM, /* through consts + arg, reg is clobbered */
     I_CALL_MEM,

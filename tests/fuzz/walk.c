@@ -148,8 +148,9 @@ static bool on_trail(void)
     int was = trail_at;
     if (!program_holds(native_pc))
         return true; /* it has left */
-    for (int i = trail_at; i < trail_count; i++) {
-        if (trail[i].pc != native_pc)
+    /* where it was; one back, since what can be done twice may be taken back (optimizer/redo.h); further on */
+    for (int k = 0, i; (i = k == 1 ? was - 1 : k ? was + k - 1 : was) < trail_count; k++) {
+        if (i < 0 || trail[i].pc != native_pc)
             continue;
         near = near ? near : &trail[i];
         if (trail[i].memory == hash && same_registers(&trail[i], &native, dead)) {

@@ -111,6 +111,21 @@ PROGRAM(carry, "mov r14d, 5\n"
                "3: adc rbx, rcx\n dec r14d\n jnz 0b\n jmp r15\n"
                "1: adc rcx, 3\n cmc\n ret\n 2: adc rdx, 5\n ret\n");
 
+/* Jumps behind what sets flags and can be done again (optimizer/redo.h). One of two targets reads them: of whichever
+ * round is recorded, some guards may overwrite them and then miss. */
+#define TABLE(odd, even, last)                                                                               \
+    "lea r8, [rip+" odd "f]\n lea r9, [rip+" even "f]\n test r14d, 1\n cmovz r8, r9\n" last "\n jmp r8\n"
+#define READS_OR_NOT(reader, other, join)                                                                    \
+    reader ": adc rax, 3\n seto bl\n jmp " join "f\n " other ": add rax, 5\n jmp " join "f\n"
+PROGRAM(tables, "mov r14d, 6\n mov r10, 0x7fffffffffff1234\n"
+                "0: " TABLE("21", "22", "sub r8, r10\n add r8, r10") READS_OR_NOT("21", "22", "23")
+                "23: " TABLE("24", "25", "sub r8, r10\n add r8, r10") READS_OR_NOT("25", "24", "26")
+                "26: " TABLE("27", "28", "add r8, 77\n sub r8, 77") READS_OR_NOT("27", "28", "29")
+                "29: " TABLE("31", "32", "add r8, r10\n sub r8, r10") READS_OR_NOT("32", "31", "33")
+                "33: " TABLE("34", "35", "cmp r10d, r8d") READS_OR_NOT("35", "34", "36")
+                "36: " TABLE("37", "38", "sub r8, 300\n add r8, 300") READS_OR_NOT("37", "38", "39")
+                "39: dec r14d\n jnz 0b\n jmp r15");
+
 /* Slots: changed, stored, part of them loaded; now and then hit by a store through an index. */
 PROGRAM(slots, "mov r14d, 7\n"
                "0: add dword ptr [rdi+64], 3\n mov eax, [rdi+64]\n mov rcx, [rdi+80]\n inc rcx\n mov [rdi+80], rcx\n"
@@ -181,6 +196,14 @@ static void test_guards_with_live_flags(void **state)
     (void)state;
     CHECK(carry, &live, 6);
     CHECK(carry, &only_r11_dead, 6);
+}
+
+static void test_flags_made_again(void **state)
+{
+    (void)state;
+    CHECK(tables, &live, 16);
+    CHECK(tables, &chained, 16);
+    CHECK(tables, &chained_computed, 16);
 }
 
 /* With all passes: what they change may not be seen at any instruction. */
@@ -429,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_far_operands),
         cmocka_unit_test(test_guards),
         cmocka_unit_test(test_guards_with_live_flags),
+        cmocka_unit_test(test_flags_made_again),
         cmocka_unit_test(test_optimized),
         cmocka_unit_test(test_promoted),
         cmocka_unit_test(test_lookups),
