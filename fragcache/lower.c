@@ -51,9 +51,13 @@ rc_t lower_constant(struct lowering *l, uint64_t value)
     return RC_OK;
 }
 
-rc_t lower_push_const(struct lowering *l, uint64_t value)
+rc_t lower_push_const(struct lowering *l, uint64_t value, bool stands)
 {
     l->out->insns_out++;
+    if (stands) {
+        asm_lea(&l->a, R_RSP, R_RSP, -8);
+        return RC_OK;
+    }
     if ((int64_t)value == (int32_t)value) {
         asm_push_imm32(&l->a, (int32_t)value);
         return RC_OK;
@@ -261,7 +265,7 @@ static rc_t lower_node(struct lowering *l, const struct node *n)
     case N_EXIT_IF: return lower_exit_if(l, n);
     case N_EXIT_LOOP: return lower_exit_loop(l, n);
     case N_EXIT: return lower_exit(l, n);
-    case N_PUSH_CONST: return lower_push_const(l, n->value);
+    case N_PUSH_CONST: return lower_push_const(l, n->value, n->stands);
     case N_ADD_SP:
         asm_lea(&l->a, R_RSP, R_RSP, (int32_t)n->value);
         l->out->insns_out++;

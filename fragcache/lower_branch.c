@@ -4,13 +4,14 @@
 #include "runtime/base/context.h"
 
 /* What a branch does besides going somewhere. */
-static rc_t lower_effect(struct lowering *l, const struct insn *in)
+static rc_t lower_effect(struct lowering *l, const struct node *n)
 {
+    const struct insn *in = &l->ir->insns[n->insn];
     if (in->kind == IK_RET) {
         asm_lea(&l->a, R_RSP, R_RSP, 8 + in->imm);
         l->out->insns_out++;
     }
-    return in->kind == IK_CALL_IND ? lower_push_const(l, in->pc.v + in->len) : RC_OK;
+    return in->kind == IK_CALL_IND ? lower_push_const(l, in->pc.v + in->len, n->stands) : RC_OK;
 }
 
 /* Registers that may be overwritten before the branch is done: what it reads itself must stay for another try, and
@@ -39,7 +40,7 @@ static rc_t look_up(struct lowering *l, const struct node *n, bool rcx_spilled)
     else if (!asm_load_branch_operand(&l->a, R_RDX, in))
         return RC_UNSUPPORTED;
     lower_recipe_at(l, in->pc.v, rcx_spilled ? R_RCX : R_NONE, R_RDX);
-    TRY(lower_effect(l, in));
+    TRY(lower_effect(l, n));
     lower_recipe_looked_up(l);
     asm_movzx16(&l->a, R_RCX, R_RDX);
     asm_load_table_rcx(&l->a, l->lookup_table);
@@ -163,7 +164,7 @@ rc_t lower_guard(struct lowering *l, const struct node *n)
         l->out->insns_out += 2;
         TRY(add_miss(l, n, false, false, redo));
         lower_recipe_at(l, in->pc.v, R_NONE, R_NONE);
-        return lower_effect(l, in);
+        return lower_effect(l, n);
     }
     bool spilled = !(free_registers(l, n) & 1u << R_RCX);
     TRY(lower_subtract(l, n, spilled));
@@ -174,7 +175,7 @@ rc_t lower_guard(struct lowering *l, const struct node *n)
     if (spilled)
         lower_unspill(l, R_RCX, SLOT(spill0));
     lower_recipe_at(l, in->pc.v, R_NONE, R_NONE);
-    return lower_effect(l, in);
+    return lower_effect(l, n);
 }
 
 /* A guard's way when the branch does not go where it is expected to: what holds there. */
@@ -206,7 +207,7 @@ static void leave_miss(struct lowering *l, const struct miss *m)
 static rc_t chain_hit(struct lowering *l, const struct miss *m, uint64_t to)
 {
     leave_miss(l, m);
-    TRY(lower_effect(l, &l->ir->insns[m->guard->insn]));
+    TRY(lower_effect(l, m->guard));
     lower_recipe_at(l, to, R_NONE, R_NONE);
     asm_jmp(&l->a, asm_here(&l->a).v);
     return lower_add_exit(l, to);

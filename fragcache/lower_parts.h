@@ -39,7 +39,7 @@ void lower_recipe_looked_up(struct lowering *l);
 rc_t lower_add_exit(struct lowering *l, uint64_t target);
 rc_t lower_constant(struct lowering *l, uint64_t value);
 void lower_patch_rel32(struct lowering *l, uint32_t at, uint32_t to);
-rc_t lower_push_const(struct lowering *l, uint64_t value);
+rc_t lower_push_const(struct lowering *l, uint64_t value, bool stands); /* stands: it is there */
 void lower_spill(struct lowering *l, unsigned reg, int32_t slot);
 void lower_unspill(struct lowering *l, unsigned reg, int32_t slot);
 void lower_restore_borrowed(struct lowering *l);

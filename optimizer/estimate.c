@@ -46,10 +46,10 @@ static uint32_t node_cost(const struct ir *ir, const struct node *n)
     switch ((enum node_op)n->op) {
     case N_INSN: return insn_cost(n->in);
     case N_EXIT_LOOP: return ISSUE + LOOP_OP;
-    case N_PUSH_CONST: return ISSUE + ACCESS;
+    case N_PUSH_CONST: return ISSUE + (n->stands ? 0u : ACCESS);
     case N_GUARD:
         return 2 * ISSUE + (loads ? ACCESS : 0u) + (guard_keeps_flags(ir, n) ? GUARD_FLAGS : 0u) +
-               (in->kind == IK_CALL_IND ? ISSUE + ACCESS : 0u);
+               (in->kind == IK_CALL_IND ? ISSUE + (n->stands ? 0u : ACCESS) : 0u);
     case N_LOOKUP: return insn_cost(in) + LOOKUP;
     case N_BACK:
     case N_BACK_IF:

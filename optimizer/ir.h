@@ -10,7 +10,7 @@
  * system call there sees the program's own state, and the program can go on there in its own code. Only status flags
  * may differ, and only those that the original program, going on from there, overwrites before it reads them; and after a
  * hammock the registers that it used in between, of which the same is true. Stores
- * are neither moved nor removed. A load is removed only where nobody else can have written in between: a slot of the
+ * are neither moved nor removed, but for pushes of what stands there. A load is removed only where nobody else can have written in between: a slot of the
  * stack, or any ordinary memory while `alone` holds.
  *
  *   IR-1  the last node that is not removed ends the trace: N_BACK, N_BACK_IF + N_EXIT, N_EXIT, N_LOOKUP.
@@ -145,6 +145,7 @@ struct node {
     bool removed, exit_taken, taken; /* taken: as recorded */
     bool appended; /* stands for no instruction: what layout and promote add */
     bool fused; /* the removed node in front of it is a part of it: until it is done, the program is there */
+    bool stands; /* N_PUSH_CONST, calls' N_GUARD: the return address is in its place already, only rsp changes */
     bool exit_known; /* liveness: at_exit is filled in */
     int32_t insn; /* index of the original instruction */
     uint64_t target; /* app pc; exits and guards */

@@ -51,7 +51,8 @@ rc_t pass_flags(struct ir *ir);
 /* Forms of instructions that this CPU executes faster (ir->cpu). */
 rc_t pass_select(struct ir *ir);
 
-/* Removes nops and instructions that write what is there already. */
+/* Removes nops and instructions that write what is there already; so pushes of return addresses only move rsp where an
+ * iteration before has left them. */
 rc_t pass_idle(struct ir *ir);
 
 /* Keeps slots of a loop's memory in registers that the program does not use there, while `alone`. The first iteration

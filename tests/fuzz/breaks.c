@@ -99,6 +99,15 @@ static bool wrong_return(struct node *n)
     return true;
 }
 
+/* A return address is taken to be in its place. */
+static bool wrong_standing(struct node *n)
+{
+    if (n->op != N_PUSH_CONST || n->removed || n->stands)
+        return false;
+    n->stands = true;
+    return true;
+}
+
 static bool drop_guard(struct node *n)
 {
     if (n->op != N_GUARD || n->removed || n->in->kind != IK_JMP_IND)
@@ -535,6 +544,7 @@ static const struct {
     {"lose-zero-extension", lose_zero_extension, NULL},
     {"drop-sp", drop_sp, NULL},
     {"wrong-return", wrong_return, NULL},
+    {"wrong-standing", wrong_standing, NULL},
     {"drop-guard", drop_guard, NULL},
     {"clobber-carry", clobber_carry, NULL},
     {"wrong-back-edge", end_loop_late, NULL},

@@ -303,9 +303,9 @@ static void write_node(char *to, size_t cap, const struct ir *ir, const struct n
     case N_BRANCH: snprintf(to, cap, "branch %llx", pc); break;
     case N_EXIT_IF: snprintf(to, cap, "exit_if %u > %llx", n->cc, target); break;
     case N_EXIT_LOOP: snprintf(to, cap, "exit_loop %s > %llx", n->exit_taken ? "leave-taken" : "stay-taken", target); break;
-    case N_PUSH_CONST: snprintf(to, cap, "push %llx", value); break;
+    case N_PUSH_CONST: snprintf(to, cap, n->stands ? "stands %llx" : "push %llx", value); break;
     case N_ADD_SP: snprintf(to, cap, "add_sp %llu", value); break;
-    case N_GUARD: snprintf(to, cap, "guard > %llx", target); break;
+    case N_GUARD: snprintf(to, cap, n->stands ? "guard, stands > %llx" : "guard > %llx", target); break;
     case N_LOOKUP: snprintf(to, cap, "lookup"); break;
     case N_HAMMOCK: write_hammock(to, cap, &shown->hammocks[n->hammock]); break;
     case N_BACK: snprintf(to, cap, "back"); break;
