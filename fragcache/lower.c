@@ -201,6 +201,27 @@ static void lower_borrow(struct lowering *l, const struct node *n)
     }
 }
 
+static void lower_linear(struct lowering *l, unsigned reg, int64_t by, int64_t plus)
+{
+    if (by != 1)
+        asm_imul(&l->a, reg, (int32_t)by);
+    if (plus)
+        asm_lea(&l->a, reg, reg, (int32_t)plus);
+    l->out->insns_out += (by != 1 ? 1u : 0u) + (plus ? 1u : 0u);
+}
+
+static void lower_invariant(struct lowering *l, const struct ir_invariant *v)
+{
+    asm_mov_reg(&l->a, v->reg, v->from);
+    lower_linear(l, v->reg, v->by, v->plus);
+    if (v->extend == EXTEND_SIGN)
+        asm_movsxd(&l->a, v->reg, v->reg);
+    else if (v->extend == EXTEND_ZERO)
+        asm_set_sum(&l->a, v->reg, (struct asm_sum){.base = v->reg, .index = R_NONE, .scale = 1, .narrow = true});
+    lower_linear(l, v->reg, v->then_by, v->then_plus);
+    l->out->insns_out += v->extend == EXTEND_NOT ? 1 : 2;
+}
+
 static void lower_loop(struct lowering *l)
 {
     for (int i = 0; i < l->ir->slot_count; i++) {
@@ -215,6 +236,8 @@ static void lower_loop(struct lowering *l)
             asm_mov_imm64(&l->a, s->reg, (uint64_t)s->at);
         asm_load_wide(&l->a, s->reg, absolute ? s->reg : s->base, absolute ? 0 : (int32_t)s->at, s->bytes);
     }
+    for (int i = 0; i < l->ir->invariant_count; i++)
+        lower_invariant(l, &l->ir->invariants[i]);
     asm_align(&l->a, LOOP_ALIGN);
     l->out->loop = (uint32_t)l->a.len;
 }
@@ -253,8 +276,7 @@ static rc_t lower_check(struct lowering *l, const struct node *n)
 /* What the program is about to execute where the node begins. */
 static uint64_t node_pc(const struct ir *ir, const struct node *n)
 {
-    if (n->fused)
-        n--;
+    n -= n->fused;
     return n->op == N_EXIT ? n->target : n->op == N_BACK ? ir->tag.v : ir->insns[n->insn].pc.v;
 }
 

@@ -260,6 +260,17 @@ const struct insn *encode_store(struct ir *ir, const struct insn *in, unsigned r
     return as_meant ? keep(ir, made) : NULL;
 }
 
+const struct insn *encode_copy(struct ir *ir, const struct insn *in, unsigned to, unsigned from)
+{
+    uint8_t bytes[INSN_MAX_BYTES];
+    struct asm_buf a = asm_on(bytes, sizeof bytes, cache_pc(0));
+    asm_mov_reg(&a, to, from);
+    const struct insn *made = encode_make(ir, in->pc, bytes, a.len);
+    bool as_meant = made && made->act == ACT_MOV && made->gpr_read == 1u << from && made->gpr_written == 1u << to &&
+                    made->gpr_full == 1u << to && in->gpr_written == 1u << to && in->gpr_full == 1u << to;
+    return as_meant ? keep(ir, made) : NULL;
+}
+
 bool encode_constant(struct ir *ir, enum pass_id pass, struct node *n, unsigned reg, uint64_t value, const char *why)
 {
     uint8_t bytes[INSN_MAX_BYTES];

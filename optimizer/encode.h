@@ -36,6 +36,9 @@ const struct insn *encode_change_update(struct ir *ir, const struct insn *in, un
 /* mov memory, reg to the operand of `op memory, x`. */
 const struct insn *encode_store(struct ir *ir, const struct insn *in, unsigned reg);
 
+/* mov to, from of 64 bits, in the place of what writes `to` in full and reads no memory. */
+const struct insn *encode_copy(struct ir *ir, const struct insn *in, unsigned to, unsigned from);
+
 /* in is one of those, a load or a store. */
 bool encode_is_scalar(const struct insn *in);
 const struct insn *encode_vector_load(struct ir *ir, const struct insn *in, unsigned n);

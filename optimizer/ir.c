@@ -34,7 +34,7 @@ rc_t ir_build(struct ir *ir, const struct trace *t, const struct insn *insns, in
     ir->end = t->end;
     ir->insns = insns;
     ir->insn_count = n;
-    ir->count = ir->made_count = ir->hammock_count = ir->slot_count = ir->check_count = ir->chain_count = 0;
+    ir->count = ir->made_count = ir->hammock_count = ir->slot_count = ir->check_count = ir->chain_count = ir->invariant_count = 0;
     ir->borrowed = ir->wanted = 0;
     for (int i = 0; i < PASS_COUNT; i++)
         ir->changes[i] = 0;
@@ -146,6 +146,33 @@ static uint32_t touched(const struct ir *ir, const struct node *n)
     return n->appended ? 0 : used_by(&ir->insns[n->insn]);
 }
 
+/* IR-7: computed where the flags are dead, from what the loop does not write, into a register of its own. */
+static rc_t verify_invariants(const struct ir *ir, const struct node *loop)
+{
+    unsigned own = 0, all = 0;
+    for (int i = 0; i < ir->invariant_count; i++) {
+        const struct ir_invariant *v = &ir->invariants[i];
+        bool fits = v->by == (int32_t)v->by && v->plus == (int32_t)v->plus && v->then_by == (int32_t)v->then_by &&
+                    v->then_plus == (int32_t)v->then_plus;
+        if (!fits || v->reg >= 16 || v->from >= 16 || own >> v->reg & 1 || !(ir->borrowed >> v->reg & 1))
+            return RC_VERIFY;
+        if (v->extend == EXTEND_NOT && (v->by != 1 || v->plus))
+            return RC_VERIFY;
+        own |= 1u << v->reg;
+        all |= 1u << v->reg | 1u << v->from;
+    }
+    for (int i = 0; i < ir->slot_count; i++)
+        if (own >> ir->slots[i].reg & 1)
+            return RC_VERIFY;
+    for (int i = 0; i < ir->check_count; i++)
+        if (own >> ir->checks[i].scratch & 1)
+            return RC_VERIFY;
+    for (const struct node *n = loop + 1; own && n < ir->nodes + ir->count; n++)
+        if (!n->removed && (n->op == N_HAMMOCK || (n->op == N_INSN && n->in->gpr_written & all)))
+            return RC_VERIFY;
+    return own && FL_STATUS & ~loop->flags_dead ? RC_VERIFY : RC_OK;
+}
+
 /* IR-7 as far as it does not depend on values. */
 static rc_t verify_borrowed(const struct ir *ir)
 {
@@ -153,7 +180,7 @@ static rc_t verify_borrowed(const struct ir *ir)
     unsigned slots = 0;
     if (ir->borrowed & (1u << R_RSP | ~(REGS_GENERAL | REGS_VECTOR)))
         return RC_VERIFY;
-    if (!ir->borrowed && !ir->slot_count && !ir->check_count)
+    if (!ir->borrowed && !ir->slot_count && !ir->check_count && !ir->invariant_count)
         state = 3;
     if (ir->borrowed && (ir->wanted & ~ir->borrowed || (ir->wanted && ir->nodes[0].op != N_BORROW)))
         return RC_VERIFY;
@@ -179,6 +206,8 @@ static rc_t verify_borrowed(const struct ir *ir)
             continue;
         if (n->op == N_CHECK)
             TRY(verify_check(ir, n));
+        if (n->op == N_LOOP)
+            TRY(verify_invariants(ir, n));
         if (n->op == N_INSN && n->part == PART_UPDATE && i + 1 < ir->count)
             TRY(verify_update(ir, n));
         if (n->op == N_INSN && n->part == PART_STORE)
@@ -272,8 +301,11 @@ static rc_t verify_chain(const struct ir *ir, const struct node *n)
 
 static rc_t verify_node(const struct ir *ir, const struct node *n, bool laid_out, bool last)
 {
-    if (n->fused && (n == ir->nodes || !n[-1].removed || n[-1].op != N_INSN || n->op != N_INSN || !ir->borrowed))
+    if (n->fused && (n->fused > n - ir->nodes || n->op != N_INSN || !ir->borrowed))
         return RC_VERIFY; /* IR-7 */
+    for (int i = 1; i <= n->fused; i++)
+        if (!n[-i].removed || n[-i].op != N_INSN)
+            return RC_VERIFY;
     if (node_ends_trace(n) != last)
         return RC_VERIFY; /* IR-1 */
     if (n->op == N_BRANCH && laid_out)

@@ -25,7 +25,7 @@
  *   IR-7  between N_BORROW and the end of the trace the borrowed registers are the fragment's: no instruction of the
  *         program there reads or writes them, rsp is not one, and nothing outside mentions them. From N_LOOP on, each
  *         slot's register holds what its memory does: a store to a slot follows a PART_UPDATE of its register, or is a
- *         PART_STORE of it; what may store there otherwise follows an N_CHECK. A fused node follows a removed one.
+ *         PART_STORE of it; what may store there otherwise follows an N_CHECK. A fused node follows removed ones.
  *   IR-8  a chain belongs to a guard; its targets are neither 0, nor the guard's, nor twice the same.
  *
  * Pure: no process state, no system calls. Memory is the caller's. */
@@ -90,6 +90,14 @@ struct ir_check {
     uint64_t bytes; /* below 1 << 36 */
     int64_t off, low, high;
 };
+/* What a borrowed register holds from N_LOOP on, if `from`, a slot's register or one of the program's that the loop does not
+ * write: extend(from * by + plus) * then_by + then_plus. All four fit in 32 bits. */
+enum ir_extend { EXTEND_NOT, EXTEND_ZERO, EXTEND_SIGN }; /* of its low 4 bytes; not: by is 1, plus 0 */
+struct ir_invariant {
+    uint8_t reg, from, extend;
+    int64_t by, plus, then_by, then_plus;
+};
+#define IR_INVARIANTS 4
 #define IR_SLOTS 14
 #define IR_CHECKS 32
 
@@ -141,10 +149,10 @@ struct node {
     uint8_t part; /* enum node_part */
     uint8_t cc;
     uint8_t hammock; /* N_HAMMOCK: index */
+    uint8_t fused; /* so many removed nodes in front of it are parts of it: until it is done, the program is at the first */
     uint8_t chain; /* N_GUARD: index + 1; 0: none */
     bool removed, exit_taken, taken; /* taken: as recorded */
     bool appended; /* stands for no instruction: what layout and promote add */
-    bool fused; /* the removed node in front of it is a part of it: until it is done, the program is there */
     bool stands; /* N_PUSH_CONST, calls' N_GUARD: the return address is in its place already, only rsp changes */
     bool exit_known; /* liveness: at_exit is filled in */
     int32_t insn; /* index of the original instruction */
@@ -187,11 +195,12 @@ struct ir {
     uint16_t indirect_gpr_dead, indirect_flags_dead;
 
     /* Results. */
-    int made_count, slot_count, check_count;
+    int made_count, slot_count, check_count, invariant_count;
     uint32_t borrowed; /* mask over enum reg, from N_BORROW on; bits 24 to 31: xmm8 to xmm15 (REG_VECTOR) */
     uint16_t wanted; /* of hammocks; in the end in `borrowed` */
     struct ir_slot slots[IR_SLOTS];
     struct ir_check checks[IR_CHECKS];
+    struct ir_invariant invariants[IR_INVARIANTS];
     struct hammock hammocks[IR_HAMMOCKS];
     int hammock_count;
     struct ir_chain chains[IR_CHAINS];

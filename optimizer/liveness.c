@@ -125,6 +125,8 @@ static uint16_t slot_bases(const struct ir *ir)
     unsigned mask = 0;
     for (int i = 0; i < ir->slot_count; i++)
         mask |= 1u << ir->slots[i].base;
+    for (int i = 0; i < ir->invariant_count; i++)
+        mask |= 1u << ir->invariants[i].from;
     return (uint16_t)mask;
 }
 
@@ -152,7 +154,11 @@ static struct live_set before_node(const struct ir *ir, const struct node *n, st
         after.flags &= (uint16_t)~FL_STATUS;
         after.gpr |= check_reads(&ir->checks[n->value]);
         break;
-    case N_LOOP: after.gpr |= slot_bases(ir); break;
+    case N_LOOP:
+        after.gpr |= slot_bases(ir);
+        if (ir->invariant_count)
+            after.flags &= (uint16_t)~FL_STATUS;
+        break;
     case N_BORROW: after.gpr |= (uint16_t)(ir->borrowed & REGS_GENERAL); break;
     }
     return after;

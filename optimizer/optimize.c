@@ -9,7 +9,7 @@ rc_t optimize_gated(struct ir *ir)
         [PASS_chain] = pass_chain,           [PASS_order] = pass_order,
         [PASS_branches] = pass_branches, [PASS_loads] = pass_loads,   [PASS_flags] = pass_flags,
         [PASS_select] = pass_select,     [PASS_idle] = pass_idle,
-        [PASS_promote] = pass_promote,
+        [PASS_promote] = pass_promote,   [PASS_invariant] = pass_invariant,
     };
     TRY(ir_verify(ir, false));
     if (ir_runs(ir, PASS_calls))

@@ -1,7 +1,7 @@
 /* The pass pipeline.
  *
  *   ir_build -> calls -> layout -> convert -> unroll -> constants -> chain -> branches -> order -> loads -> flags -> select -> idle -> promote
- *     -> liveness -> lowering
+ *     -> invariant -> liveness -> lowering
  *
  * Each pass is one file and one function from IR to IR; optimize() runs them in the order of passes.def with the
  * verifier after each. The passes from constants on walk the path forward with what is known about values (values.h);
@@ -59,6 +59,10 @@ rc_t pass_idle(struct ir *ir);
  * stays as it is, so that what the slots' addresses lead to has been touched before; then the registers are borrowed and
  * loaded. Stores stay: memory is exact at any time. */
 rc_t pass_promote(struct ir *ir);
+
+/* What the loop of pass_promote computes from registers that it does not write comes from a register that the program does
+ * not use there. Without such a loop it does nothing. */
+rc_t pass_invariant(struct ir *ir);
 
 /* The whole pipeline, behind the decoder's gate. RC_VERIFY, RC_TOO_LONG, RC_UNSUPPORTED, RC_NO_DECODER. */
 rc_t optimize(struct ir *ir);

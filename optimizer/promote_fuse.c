@@ -63,6 +63,6 @@ void promote_fuse(struct ir *ir)
         load->removed = true;
         load->why = "promote: what takes it takes the slot's register";
         n->in = made;
-        n->fused = true;
+        n->fused = 1;
     }
 }

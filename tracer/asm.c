@@ -360,6 +360,14 @@ void asm_cmp_imm32(struct asm_buf *a, unsigned reg, int32_t v)
     u32(a, (uint32_t)v);
 }
 
+void asm_imul(struct asm_buf *a, unsigned to, int32_t by)
+{
+    op_rr(a, 0x69, to, to); /* REX.W 69 /r id: imul r64, r64, simm32 */
+    u32(a, (uint32_t)by);
+}
+
+void asm_movsxd(struct asm_buf *a, unsigned to, unsigned from) { op_rr(a, 0x63, to, from); } /* REX.W 63 /r */
+
 void asm_movzx16(struct asm_buf *a, unsigned to, unsigned from)
 {
     if (to > 7 || from > 7)

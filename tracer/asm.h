@@ -77,6 +77,8 @@ void asm_lea_operand(struct asm_buf *a, unsigned to, unsigned base, unsigned ind
 void asm_load_wide(struct asm_buf *a, unsigned to, unsigned base, int32_t disp, unsigned bytes);
 void asm_sub_reg(struct asm_buf *a, unsigned from, unsigned by); /* sub from, by; changes flags */
 void asm_sub_const(struct asm_buf *a, unsigned from, uint64_t constant_at); /* sub from, [rip+d]; changes flags */
+void asm_imul(struct asm_buf *a, unsigned to, int32_t by); /* imul to, to, by; changes flags */
+void asm_movsxd(struct asm_buf *a, unsigned to, unsigned from); /* movsxd to, from32 */
 void asm_cmp_imm32(struct asm_buf *a, unsigned reg, int32_t v); /* cmp reg, v; changes flags */
 void asm_movzx16(struct asm_buf *a, unsigned to, unsigned from); /* movzx to32, from16 */
 void asm_push_mem(struct asm_buf *a, uint64_t constant_at); /* push qword [rip+d], 6 bytes */

@@ -579,6 +579,8 @@ static const struct {
     {"forget-number", forget_number, NULL},
     {"wide-number", wide_number, NULL},
     {"forget-redo", NULL, forget_redo},
+    {"wrong-invariant", NULL, break_invariant},
+    {"wrong-extension", NULL, break_extension},
 };
 
 bool break_apply(struct ir *ir, const char *name, uint32_t roll)

@@ -27,7 +27,7 @@ static struct settings {
 } set = {.seed = 1, .states = 8};
 
 static struct counts {
-    uint64_t traces, runs, unbuilt, declined, faults, hangs, exits, loops, complete, stops, hammocks, promoted, checked, chained, ordered;
+    uint64_t traces, runs, unbuilt, declined, faults, hangs, exits, loops, complete, stops, hammocks, promoted, checked, invariant, chained, ordered;
     uint64_t reasons[RC_COUNT];
 } counts;
 
@@ -110,6 +110,7 @@ static bool one_program(uint64_t seed)
     counts.loops += sub.ir.end == TRACE_LOOP;
     counts.promoted += sub.ir.slot_count > 0;
     counts.checked += sub.ir.check_count > 0;
+    counts.invariant += sub.ir.invariant_count > 0;
     counts.ordered += sub.ir.changes[PASS_order] > 0;
     counts.chained += sub.ir.chain_count > 0;
     counts.exits += (uint64_t)sub.out.exit_count;
@@ -155,13 +156,13 @@ static uint64_t fuzz_until_mismatch(uint64_t traces, double seconds)
 static void print_counts(double seconds, uint64_t mismatches)
 {
     printf(
-        "fuzz: traces=%llu runs=%llu exits=%llu loops=%llu hammocks=%llu promoted=%llu checked=%llu chained=%llu ordered=%llu complete=%llu stops=%llu "
+        "fuzz: traces=%llu runs=%llu exits=%llu loops=%llu hammocks=%llu promoted=%llu checked=%llu invariant=%llu chained=%llu ordered=%llu complete=%llu stops=%llu "
         "faults=%llu hangs=%llu "
         "unbuilt=%llu declined=%llu",
         (unsigned long long)counts.traces, (unsigned long long)counts.runs, (unsigned long long)counts.exits,
         (unsigned long long)counts.loops, (unsigned long long)counts.hammocks,
         (unsigned long long)counts.promoted,
-        (unsigned long long)counts.checked, (unsigned long long)counts.chained, (unsigned long long)counts.ordered, (unsigned long long)counts.complete,
+        (unsigned long long)counts.checked, (unsigned long long)counts.invariant, (unsigned long long)counts.chained, (unsigned long long)counts.ordered, (unsigned long long)counts.complete,
         (unsigned long long)counts.stops, (unsigned long long)counts.faults, (unsigned long long)counts.hangs,
         (unsigned long long)counts.unbuilt, (unsigned long long)counts.declined);
     for (int i = 0; i < RC_COUNT; i++)

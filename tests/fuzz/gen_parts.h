@@ -29,6 +29,7 @@ struct gen {
     uint16_t idle;           /* neither written nor read by choice */
     struct slot slots[6];
     int slot_count;
+    bool steady_slot; /* the first is only read */
     uint32_t numbers; /* mask of slots that hold a number for scalar instructions */
     uint16_t kept;           /* pointers that the next iteration needs again */
     uint16_t stack_pointers;

@@ -11,6 +11,7 @@ void gen_choose_slots(struct gen *g, const struct gen_roles *roles)
         if (!(taken & 1u << often[i]) && ROUGHLY(g, 70) && __builtin_popcount(g->busy | taken | g->idle) < 12)
             g->idle |= (uint16_t)(1u << often[i]);
     g->slot_count = 2 + (int)rng_below(g->r, 4);
+    g->steady_slot = ROUGHLY(g, 60);
     g->numbers = ROUGHLY(g, 45) ? (uint32_t)(rng_next(g->r) | rng_next(g->r)) : 0;
     for (int i = 0; i < g->slot_count; i++) {
         struct slot *s = &g->slots[i];
@@ -95,6 +96,56 @@ bool gen_pick_slot(struct gen *g, struct operands *to)
     return true;
 }
 
+/* The index is used; then, most often, neither register is looked at again, nor are the flags. */
+static void end_chain(struct gen *g, unsigned from, unsigned other)
+{
+    struct operands o = {.size = 8, .reg = from, .rm = gen_pick_dest(g), .index = R_NONE};
+    if (o.rm == R_RSP || o.rm == from || !gen_add_named(g, "add Ev,Gv", o))
+        return;
+    gen_wrote(g, o.rm);
+    o = (struct operands){.size = 4, .rm = from, .index = R_NONE, .imm = gen_pick_imm(g)};
+    if (ROUGHLY(g, 80) && gen_may_write(g, from) && gen_add_named(g, "mov Zd,Id", o))
+        gen_wrote(g, from);
+    o.rm = other;
+    if (from != other && ROUGHLY(g, 80) && gen_may_write(g, other) && gen_add_named(g, "mov Zd,Id", o))
+        gen_wrote(g, other);
+}
+
+/* An index computed from what was loaded into `from`: pass_invariant. */
+static void add_chain(struct gen *g, unsigned from)
+{
+    static const char *const ways[] = {"shl Ev,Ib", "shl Ev,Ib", "sub Gv,Ev", "add Gv,Ev", "add Ev,Ib", "movsxd Gq,Ed", "movsxd Gq,Ed", "mov Gv,Ev", "mov Gv,Ev",
+                                       "imul Gv,Ev,Iz", "imul Gv,Ev,Ib", "lea Gv,M", "lea Gv,M", "inc Ev", "dec Ev", "sub Ev,Ib"};
+    static const uint8_t shifts[] = {1, 2, 3, 3, 4, 7, 30, 31, 63};
+    unsigned other = ROUGHLY(g, 30) ? from : gen_pick_dest(g), wide = ROUGHLY(g, 70) ? 8 : 4;
+    for (unsigned i = 0, count = 2 + rng_below(g->r, 5); i < count; i++) {
+        const char *way = ways[rng_below(g->r, ARRAY_LEN(ways))];
+        const struct form *f = gen_form_named(way);
+        unsigned to = ROUGHLY(g, 50) ? from : other;
+        struct operands o = {.size = ROUGHLY(g, 85) ? wide : 12 - wide, .index = R_NONE, .imm = gen_pick_imm(g)};
+        struct item it;
+        o.reg = o.rm = to;
+        if (f->f & F_WREG)
+            o.rm = ROUGHLY(g, 50) ? from : other;
+        if (f == gen_form_named("shl Ev,Ib"))
+            o.imm = shifts[rng_below(g->r, ARRAY_LEN(shifts))];
+        if (f == gen_form_named("movsxd Gq,Ed"))
+            o.size = 8;
+        if (f == gen_form_named("lea Gv,M")) {
+            o.is_mem = true;
+            o.index = (uint8_t)other;
+            o.rm = ROUGHLY(g, 50) ? from : other;
+            o.scale = (uint8_t)rng_below(g->r, 4);
+            o.disp = (int)rng_below(g->r, 64);
+        }
+        if (to == R_RSP || from == R_RSP || other == R_RSP || !encode_form(f, &o, &it) || !gen_add_item(g, it))
+            return;
+        gen_wrote(g, to);
+        from = ROUGHLY(g, 70) ? to : from;
+    }
+    end_chain(g, from, other);
+}
+
 void gen_add_slot(struct gen *g)
 {
     if (ROUGHLY(g, 2)) {
@@ -109,7 +160,8 @@ void gen_add_slot(struct gen *g)
     unsigned which = rng_below(g->r, (uint32_t)g->slot_count);
     const struct slot *s = &g->slots[which];
     bool number = g->numbers & 1u << which;
-    const struct form *f = number ? scalar_form(g, s->size) : gen_form_named(ways[rng_below(g->r, ARRAY_LEN(ways))]);
+    bool steady = which == 0 && g->steady_slot, chain = steady && !number && s->size >= 4 && ROUGHLY(g, 50);
+    const struct form *f = steady ? gen_form_named(s->size < 4 ? "movzx Gv,Eb" : "mov Gv,Ev") : number ? scalar_form(g, s->size) : gen_form_named(ways[rng_below(g->r, ARRAY_LEN(ways))]);
     struct operands o = {.size = ROUGHLY(g, 90) ? s->size : 4, .is_mem = true, .rm = s->base, .index = R_NONE};
     struct item it;
     o.disp = s->disp;
@@ -133,6 +185,8 @@ void gen_add_slot(struct gen *g)
     if (!encode_form(f, &o, &it) || !gen_add_item(g, it) || !(f->f & F_WREG))
         return;
     gen_wrote(g, o.reg);
-    if (f == gen_form_named("mov Gv,Ev") && ROUGHLY(g, 40))
+    if ((f == gen_form_named("mov Gv,Ev") || f == gen_form_named("movsxd Gq,Ed")) && (chain || ROUGHLY(g, 30)))
+        add_chain(g, o.reg);
+    else if (f == gen_form_named("mov Gv,Ev") && ROUGHLY(g, 40))
         add_taker(g, o.reg);
 }

@@ -400,6 +400,7 @@ struct fragment *step_emit(uint64_t head, const struct step_kind *k)
     assert_ok(ir_build(&ir, &trace, insns, n));
     assert_ok(optimize(&ir));
     assert_true(!k->promoted || ir.slot_count > 0);
+    assert_true(!k->invariant || ir.invariant_count > 1);
     assert_true(!k->chained || ir.chain_count > 0);
     for (int i = 0; i < ir.count && !k->computed; i++)
         if (nodes[i].op == N_GUARD || nodes[i].op == N_LOOKUP) {

@@ -38,6 +38,7 @@ struct step_kind {
     uint16_t flags_dead, gpr_dead; /* of guards and lookups */
     bool computed; /* all passes run, and what is dead is what the liveness analysis says */
     bool promoted; /* the same, and slots are promoted; as recorded, not unrolled */
+    bool invariant; /* the same, and what comes of them is computed in front */
     bool chained; /* branches have chains of where they went in step_load's run; fewer passes run otherwise */
     bool cut; /* traces end at the first indirect branch that they do not return from */
 };

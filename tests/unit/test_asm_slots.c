@@ -37,6 +37,30 @@ static void test_lea_operand(void **state)
                 }
 }
 
+static void test_invariants(void **state)
+{
+    (void)state;
+    for (unsigned to = 0; to < 16; to++)
+        for (unsigned from = 0; from < 16; from++) {
+            struct asm_buf a = fresh();
+            asm_movsxd(&a, to, from);
+            struct insn in = only(&a);
+            assert_int_equal(in.act, ACT_MOVSX);
+            assert_int_equal(in.dst.reg, to);
+            assert_int_equal(in.dst.bytes, 8);
+            assert_int_equal(in.src.reg, from);
+            assert_int_equal(in.src.bytes, 4);
+            a = fresh();
+            asm_imul(&a, to, -0x12345);
+            in = only(&a);
+            assert_int_equal(in.gpr_read, 1u << to);
+            assert_int_equal(in.gpr_full, 1u << to);
+            assert_int_equal(in.gpr_zx, 0);
+            assert_memory_equal(in.bytes + 1, "\x69", 1);
+            assert_memory_equal(in.bytes + 3, "\xbb\xdc\xfe\xff", 4);
+        }
+}
+
 static void test_load_wide(void **state)
 {
     (void)state;
@@ -113,6 +137,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lea_operand),
+        cmocka_unit_test(test_invariants),
         cmocka_unit_test(test_load_wide),
         cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_subtract_and_compare),

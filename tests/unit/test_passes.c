@@ -293,6 +293,12 @@ static void write_promoted(char *to, size_t cap, const struct ir *ir, const stru
         len += (size_t)snprintf(to + len, cap - len, " %s=%u@%s%+lld", register_name(s->reg), s->bytes, register_name(s->base),
                                 (long long)s->at);
     }
+    for (int i = 0; i < ir->invariant_count && n->op == N_LOOP; i++) {
+        static const char *const how[] = {"", " zx", " sx"};
+        const struct ir_invariant *v = &ir->invariants[i];
+        len += (size_t)snprintf(to + len, cap - len, " %s=%s*%lld%+lld%s*%lld%+lld", register_name(v->reg), register_name(v->from),
+                                (long long)v->by, (long long)v->plus, how[v->extend], (long long)v->then_by, (long long)v->then_plus);
+    }
 }
 
 static void write_node(char *to, size_t cap, const struct ir *ir, const struct node *n)
@@ -404,7 +410,7 @@ int main(void)
 {
     static struct CMUnitTest tests[MAX_CASES];
     static const char *const files[] = {"layout", "calls", "convert", "unroll", "constants", "chain", "branches", "order",
-                                        "loads",  "flags", "select",  "idle",   "promote", "liveness",  "pipeline"};
+                                        "loads",  "flags", "select",  "idle",   "promote", "invariant", "liveness",  "pipeline"};
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         load(files[i]);
     for (int i = 0; i < case_count; i++)

@@ -47,6 +47,7 @@ static const struct step_kind live = {0}, flags_dead = {.flags_dead = FL_STATUS}
                          all_dead = {.flags_dead = FL_STATUS, .gpr_dead = 1u << R_RCX | 1u << R_RDX | 1u << 11};
 static const struct step_kind computed = {.computed = true}, cut_computed = {.computed = true, .cut = true};
 static const struct step_kind promoted = {.computed = true, .promoted = true};
+static const struct step_kind invariant = {.computed = true, .promoted = true, .invariant = true};
 static const struct step_kind chained = {.chained = true}, chained_dead = {.flags_dead = FL_STATUS, .chained = true},
                               chained_r11 = {.flags_dead = FL_STATUS, .gpr_dead = 1u << 11, .chained = true},
                               chained_rcx = {.gpr_dead = 1u << R_RCX | 1u << 11, .chained = true},
@@ -136,6 +137,13 @@ PROGRAM(slots, "mov r14d, 7\n"
 PROGRAM(takers, "mov r14d, 7\n xor ebx, ebx\n"
                 "0: add dword ptr [rdi+64], 3\n mov eax, [rdi+64]\n movsxd r8, eax\n mov eax, [rdi+72]\n cdqe\n"
                 "add rbx, rax\n add rbx, r8\n dec r14d\n jnz 0b\n jmp r15");
+/* Indices computed from slots that do not change, by sign, by zeros and in 32 bits; used at a fault-free place and at exits. */
+PROGRAM(indices, "mov r14d, 7\n mov dword ptr [rdi+72], -3\n mov qword ptr [rdi+80], 5\n xor ebx, ebx\n"
+                 "0: add dword ptr [rdi+64], 3\n mov eax, [rdi+72]\n cdqe\n mov rdx, rax\n shl rax, 4\n sub rax, rdx\n shl rax, 3\n"
+                 "add rbx, rax\n mov eax, [rdi+80]\n imul eax, eax, 1000\n lea eax, [rax+rax*4+7]\n movsxd rdx, eax\n lea rdx, [rdx*8-1]\n"
+                 "xor rbx, rdx\n mov eax, [rdi+64]\n mov edx, 1\n add rbx, rax\n cmp r14d, 2\n je 3f\n"
+                 "2: dec r14d\n jnz 0b\n jmp r15\n"
+                 "3: add rax, [rdi+80]\n jmp 2b");
 /* The same with pushes, and a guard that misses at last. */
 PROGRAM(slot_calls, "mov r14d, 6\n"
                     "0: add qword ptr [rdi+64], 5\n lea r8, [rip+1f]\n lea r9, [rip+2f]\n cmp r14d, 3\n"
@@ -227,6 +235,7 @@ static void test_promoted(void **state)
     CHECK(numbers, &promoted, 54);
     CHECK(takers, &promoted, 8);
     CHECK(slot_calls, &promoted, 6);
+    CHECK(indices, &invariant, 23);
     CHECK(slots, &computed, 6);
     CHECK(slot_calls, &computed, 6);
 }
