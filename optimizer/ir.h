@@ -26,6 +26,7 @@
  *         program there reads or writes them, rsp is not one, and nothing outside mentions them. From N_LOOP on, each
  *         slot's register holds what its memory does: a store to a slot follows a PART_UPDATE of its register, or is a
  *         PART_STORE of it; what may store there otherwise follows an N_CHECK. A fused node follows removed ones.
+ *         An invariant's register and the one it comes from are not written from N_LOOP on.
  *   IR-8  a chain belongs to a guard; its targets are neither 0, nor the guard's, nor twice the same.
  *
  * Pure: no process state, no system calls. Memory is the caller's. */
