@@ -433,26 +433,6 @@ static bool wrong_taken(struct node *n)
     return true;
 }
 
-/* The range of a check is its first byte. */
-static bool short_check(struct ir *ir, int at)
-{
-    struct node *n = &ir->nodes[at];
-    if (n->op != N_CHECK || n->removed)
-        return false;
-    for (int i = 0; i < ir->check_count; i++)
-        ir->checks[i].high = ir->checks[i].low + 1;
-    return true;
-}
-
-/* A slot is loaded from the wrong place. */
-static bool misplaced_slot(struct ir *ir, int at)
-{
-    if (ir->nodes[at].op != N_LOOP || !ir->slot_count)
-        return false;
-    ir->slots[0].at++;
-    return true;
-}
-
 /* The recipes are the lowering's, and so are borrowed registers: break_lowered. */
 static bool wrong_recipe(struct ir *ir, int at)
 {
@@ -566,8 +546,8 @@ static const struct {
     {"wrong-recipe", NULL, wrong_recipe},
     {"forget-update", forget_update, NULL},
     {"forget-check", forget_check, NULL},
-    {"short-check", NULL, short_check},
-    {"misplaced-slot", NULL, misplaced_slot},
+    {"short-check", NULL, break_check},
+    {"misplaced-slot", NULL, break_slot},
     {"wrong-taken", wrong_taken, NULL},
     {"forget-restore", NULL, borrows},
     {"unsaved-recipe", NULL, borrows},
