@@ -126,6 +126,10 @@ if [[ ${1-} == --list ]]; then
     case_names
     exit 0
 fi
+if [[ ${1-} == --build ]]; then # for others, into BIN
+    build_all
+    exit 0
+fi
 compare_configs "$@"
 if [[ ${#COMPARE_REST[@]} -gt 0 ]]; then
     echo "cases.sh: unknown argument ${COMPARE_REST[0]}" >&2
