@@ -12,8 +12,9 @@
 #define REPLACED_MAX 16384u /* a power of two, half of it used: a quarter of the mappings vm.max_map_count allows */
 
 static bool alone, sync_works, batch, no_traps;
+#define GONE 1u /* no page, and no end of a probe */
 static uint64_t replaced[REPLACED_MAX]; /* pages, as a hash set whose probes never become shorter */
-static uint32_t replaced_count;
+static uint32_t replaced_count; /* with those that are gone */
 
 void poke_set_alone(bool yes) { alone = yes; }
 bool poke_is_alone(void) { return alone; }
@@ -40,21 +41,23 @@ static bool replaced_add(uint64_t at)
     if (poke_replaced_page(page))
         return true;
     bool known = maps_replace_page(page);
-    if (replaced_count >= REPLACED_MAX / 2 || (no_traps && !known))
+    if (no_traps && !known)
         return false;
     uint32_t i = slot_of(page);
-    while (replaced[i])
+    while (replaced[i] > GONE)
         i = (i + 1) & (REPLACED_MAX - 1);
+    if (!replaced[i] && replaced_count >= REPLACED_MAX / 2)
+        return false;
+    replaced_count += !replaced[i];
     __atomic_store_n(&replaced[i], page, __ATOMIC_RELEASE);
-    replaced_count++;
     return true;
 }
 
 void poke_forget_range(uint64_t start, uint64_t end)
 {
     for (uint32_t i = 0; i < REPLACED_MAX; i++)
-        if (replaced[i] >= start && replaced[i] < end)
-            __atomic_store_n(&replaced[i], 1, __ATOMIC_RELEASE); /* no page, and no end of a probe */
+        if (replaced[i] > GONE && replaced[i] >= start && replaced[i] < end)
+            __atomic_store_n(&replaced[i], GONE, __ATOMIC_RELEASE);
     maps_forget_replaced(start, end);
 }
 

@@ -42,6 +42,7 @@ static void run_fork(struct thread *t, struct block *b)
     if (t->ctx.gpr[R_RAX] != 0)
         return;
     thread_forked(t);
+    thread_lock_reset();
     housekeep_forked();
 }
 

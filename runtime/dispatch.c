@@ -93,10 +93,8 @@ static bool text_changes_among_others(uint64_t start, uint64_t end)
 {
     if (several_rests() && !maps_touches_code(start, end))
         return true;
-    if (!thread_lock_native()) {
-        several_abandon();
+    if (!several_lock())
         return false;
-    }
     if (d.sampled && control_ready() && maps_touches_code(start, end))
         withdraw_among_others(start, end);
     thread_unlock_native();
@@ -394,6 +392,8 @@ static struct app_pc step(struct thread *t, struct app_pc pc, bool *taken)
     struct block *b;
     if (control_abandoned() != RC_OK)
         control_bail_out(t, pc, control_abandoned());
+    if (d.sampled && several_is_over()) /* somebody waits for the lock no more */
+        control_end_slice(t, pc.v);
     rc_t rc = next_block(t, pc, *taken, &b);
     if (rc != RC_OK)
         control_bail_out(t, pc, rc);

@@ -8,6 +8,7 @@
 #include "runtime/native.h"
 #include "runtime/policy.h"
 #include "runtime/sampler.h"
+#include "runtime/several.h"
 #include "runtime/stats.h"
 #include "runtime/thread.h"
 
@@ -82,6 +83,8 @@ static bool forked_unseen(void) { return hk.sampled_pid && sys_getpid() != hk.sa
 static void adopt_fork(void)
 {
     thread_forked(thread_current());
+    if (!several_now()) /* there may be threads by now, and with them the lock */
+        thread_lock_reset();
     housekeep_forked();
 }
 

@@ -36,12 +36,12 @@ static enum proto_sampler refuse(rc_t why)
     return PROTO_SAMPLER_NONE;
 }
 
-/* "Seccomp:" of /proc/self/status, proc(5): 0 means no filter. What cannot be read may be one. */
+/* "Seccomp:" of /proc/thread-self/status, proc(5): 0 means no filter. What cannot be read may be one. */
 static bool filter_in_force(void)
 {
     static const char key[] = "\nSeccomp:\t";
     char text[2048];
-    long fd = sys_open("/proc/self/status", O_RDONLY | O_CLOEXEC, 0);
+    long fd = sys_open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return true;
     long n = sys_read(fd, text, sizeof text);

@@ -35,8 +35,9 @@ bool several_waits(void);
 bool several_is_over(void);
 /* Nobody has the lock who could make something while the caller is between several_text_begins and _ends. */
 bool several_rests(void);
-/* The lock could not be had: what is there stays, and nothing is made or changed any more. */
-void several_abandon(void);
+/* The lock, for a native thread with signals blocked or in a fork, and until thread_unlock_native. False: it cannot be had, and what
+ * is there stays; nothing is made or changed any more, several_is_over(). */
+bool several_lock(void);
 
 /* Around fork(2). */
 void several_fork_begins(void);

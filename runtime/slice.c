@@ -91,7 +91,7 @@ static void arm(uint64_t ns)
 void slice_stop(void)
 {
     uint64_t mask = sys_signals_set(~0ULL); /* no slice may begin in here */
-    bool locked = thread_lock_native();
+    bool locked = several_lock();
     if (locked)
         prepare_once();
     if (locked && !dispatch_in_control())
@@ -110,7 +110,7 @@ bool slice_give_up(rc_t why)
     if (sl.pid && sl.pid != sys_getpid())
         return false;
     uint64_t mask = sys_signals_set(~0ULL);
-    bool locked = thread_lock_native();
+    bool locked = several_lock();
     if (locked)
         prepare_once();
     (void)dispatch_text_changes(0, UINT64_MAX);
@@ -212,7 +212,8 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     if (info->si_code != SI_TIMER || !sl.active)
         return; /* SIGURG of another origin, which is ignored where no handler is set */
     if (!thread_lock_try()) {
-        arm(LEAST_NS);
+        if (!several_is_over())
+            arm(LEAST_NS);
         return;
     }
     if (several_now() && several_waits()) { /* SEV-4 */
@@ -336,6 +337,8 @@ bool slice_stops_at(struct thread *t, const struct block *b)
 void slice_ends(struct thread *t)
 {
     (void)housekeep(t);
+    if (several_is_over())
+        return;
     uint64_t wait = policy_slice_ends(t->slice_start, sys_clock_ns(THREAD_CPU));
     housekeep_rate(t, policy_wants_samples());
     housekeep_phase();

@@ -115,6 +115,10 @@ void thread_forked(struct thread *self)
         }
     if (self)
         self->tid = (int32_t)sys_gettid();
+}
+
+void thread_lock_reset(void)
+{
     several = false;
     lock_word = 0;
 }
@@ -172,13 +176,13 @@ static bool lock_take(uint64_t most_ns)
     return lock_wait(most_ns);
 }
 
-bool thread_lock_native(void)
+bool thread_lock_native(bool patient)
 {
     if (!several || native_depth) {
         native_depth += several;
         return true;
     }
-    native_depth = lock_take(NATIVE_PATIENCE_NS);
+    native_depth = patient ? lock_take(NATIVE_PATIENCE_NS) : lock_try(1);
     return native_depth != 0;
 }
 

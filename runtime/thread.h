@@ -61,8 +61,10 @@ void thread_gone(struct thread *t);
 bool thread_alone(const struct thread *self);
 /* No other thread may be executing copies or fragments that could be patched. Lock held. */
 bool thread_others_stopped(const struct thread *self);
-/* In a forked child: only the caller's record remains; the lock is free. */
+/* In a forked child: only the caller's record remains. */
 void thread_forked(struct thread *self);
+/* In a forked child that has no other thread yet: the lock is free, and does not count until there is one. */
+void thread_lock_reset(void);
 /* From now on there may be several threads: the lock counts. The caller holds it afterwards. */
 void thread_expect_others(void);
 
@@ -76,8 +78,8 @@ void thread_lock_drop(void);
 bool thread_lock(struct thread *self);
 void thread_unlock(struct thread *self, enum thread_state next);
 /* For threads that run natively, signals blocked or in a fork; a thread that has it may take it again. False: not had within
- * NATIVE_PATIENCE. */
-bool thread_lock_native(void);
+ * NATIVE_PATIENCE, or not at once if not `patient`. */
+bool thread_lock_native(bool patient);
 void thread_unlock_native(void);
 bool thread_lock_is_free(void);
 /* Makes other threads see patched code (membarrier(2), SYNC_CORE). */

@@ -21,6 +21,7 @@ static struct {
 } data;
 static struct {
     uint64_t page, offset, path; /* path: its hash; page 0: free */
+    bool seen; /* by the last reading */
 } replaced[MAPS_REPLACED];
 /* Where the line before ends, and where in which file; path 0: in none. */
 static struct {
@@ -124,8 +125,10 @@ static void range_add(const struct map_range *r)
 static int replaced_find(uint64_t page)
 {
     for (int i = 0; before.path && before.end == page && i < MAPS_REPLACED; i++)
-        if (replaced[i].page == page && replaced[i].path == before.path && replaced[i].offset == before.offset)
+        if (replaced[i].page == page && replaced[i].path == before.path && replaced[i].offset == before.offset) {
+            replaced[i].seen = true;
             return i;
+        }
     return -1;
 }
 
@@ -173,8 +176,23 @@ bool maps_replace_page(uint64_t page)
     return true;
 }
 
+static void replaced_unsee(void)
+{
+    for (int i = 0; i < MAPS_REPLACED; i++)
+        replaced[i].seen = false;
+}
+
+static void replaced_drop_unseen(void)
+{
+    for (int i = 0; i < MAPS_REPLACED; i++)
+        if (!replaced[i].seen)
+            replaced[i].page = 0;
+}
+
 void maps_forget_replaced(uint64_t start, uint64_t end)
 {
+    if (!start && end == UINT64_MAX)
+        return; /* what is unmapped of that, the next reading sees */
     for (int i = 0; i < MAPS_REPLACED; i++)
         if (replaced[i].page >= start && replaced[i].page < end)
             replaced[i].page = 0;
@@ -250,12 +268,13 @@ void maps_read(void)
     data.shared = false;
     last_hit = 0;
     before_set(0, 0, 0);
+    replaced_unsee();
     ranges_valid = true;
     if (!ranges)
         ranges = mem_map(sizeof *ranges * MAX_RANGES);
     if (!ranges)
         return;
-    long fd = sys_open("/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+    long fd = sys_open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC, 0); /* self: the first thread, which may have ended */
     if (fd < 0)
         return;
     size_t len = 0;
@@ -275,6 +294,7 @@ void maps_read(void)
         }
     }
     (void)sys_close(fd);
+    replaced_drop_unseen();
     data_filter();
 }
 

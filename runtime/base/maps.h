@@ -42,7 +42,8 @@ bool maps_touches_code(uint64_t start, uint64_t end);
  * MAPS_REPLACED already. */
 #define MAPS_REPLACED 256
 bool maps_replace_page(uint64_t page);
-/* The program maps, unmaps or protects [start, end) itself: what is there then is not ours. */
+/* The program maps, unmaps or protects [start, end) itself: what is there then is not ours. Of all memory: what is not there any more
+ * after that is not ours. */
 void maps_forget_replaced(uint64_t start, uint64_t end);
 
 /* Reads /proc/self/maps anew. */

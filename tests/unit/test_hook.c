@@ -273,6 +273,9 @@ static void test_poke1_order(void **state)
     maps_forget();
     assert_rc(module_ask_site(7, &any), RC_OK); /* no longer file-backed, but known */
     dismiss(&h);
+    hook_forget_range(0, UINT64_MAX);
+    assert_false(poke_replaced_page(module_text)); /* nor is any other, and the question ends */
+    module_load_function("48 81 c7 01 00 00 00 48 8d 04 37 c3");
     poke_set_way(POKE_AUTO);
     refuse_mem = true;
     journal[0] = 0;

@@ -105,7 +105,7 @@ bool timers_arm(uint64_t ns)
 }
 void timers_delete(void) {}
 void timers_forked(void) {}
-bool thread_lock_native(void) { return true; }
+bool several_lock(void) { return true; }
 void thread_unlock_native(void) {}
 void signals_block(uint64_t *mask)
 {
