@@ -1,8 +1,8 @@
 /* libc functions that end what fragments were made under (facts.h): a second thread, memory that others write, text or constants
  * that go or change. What was made is withdrawn first.
  *
- * Allocators call mmap with their locks held, so the next definition is not looked up once there may be several threads: dlsym
- * takes the loader's lock. Then the kernel is called at once. Not seen: system calls that are not made through libc. */
+ * Allocators call mmap with their locks held, so next definitions are looked up before there are several threads and not after
+ * that: dlsym takes the loader's lock. Where one is not known the kernel is called at once. Not seen: system calls that are not made through libc. */
 #include <asm/mman.h>
 #include <linux/mman.h>
 
@@ -17,6 +17,10 @@
 #define THRD_ERROR 2 /* <threads.h> */
 
 static bool several; /* threads may exist */
+
+static struct {
+    void *mmap, *mmap64, *munmap, *mprotect, *shmat, *mremap;
+} next_of;
 
 void event_text(long addr, size_t len)
 {
@@ -33,16 +37,6 @@ void event_shared(void)
         dispatch_no_longer_alone();
 }
 
-void event_thread(bool known)
-{
-    bool goes_on = known && several_begin();
-    if (!goes_on)
-        event_shared();
-    if (!known)
-        several_strangers();
-    several = true;
-}
-
 static void *next_find(void **cache, const char *name)
 {
     static bool inside;
@@ -52,6 +46,27 @@ static void *next_find(void **cache, const char *name)
         inside = false;
     }
     return *cache;
+}
+
+static void next_find_all(void)
+{
+    (void)next_find(&next_of.mmap, "mmap");
+    (void)next_find(&next_of.mmap64, "mmap64");
+    (void)next_find(&next_of.munmap, "munmap");
+    (void)next_find(&next_of.mprotect, "mprotect");
+    (void)next_find(&next_of.shmat, "shmat");
+    (void)next_find(&next_of.mremap, "mremap");
+}
+
+void event_thread(bool known)
+{
+    next_find_all();
+    bool goes_on = known && several_begin();
+    if (!goes_on)
+        event_shared();
+    if (!known)
+        several_strangers();
+    several = true;
 }
 
 static long result(long rc)
@@ -83,23 +98,20 @@ static void *map(void **next, const char *name, void *addr, size_t len, int prot
 EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, long offset);
 void *mmap(void *addr, size_t len, int prot, int flags, int fd, long offset)
 {
-    static void *next;
-    return map(&next, "mmap", addr, len, prot, flags, fd, offset);
+    return map(&next_of.mmap, "mmap", addr, len, prot, flags, fd, offset);
 }
 
 EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, long offset);
 void *mmap64(void *addr, size_t len, int prot, int flags, int fd, long offset)
 {
-    static void *next;
-    return map(&next, "mmap64", addr, len, prot, flags, fd, offset);
+    return map(&next_of.mmap64, "mmap64", addr, len, prot, flags, fd, offset);
 }
 
 EXPORT int munmap(void *addr, size_t len);
 int munmap(void *addr, size_t len)
 {
-    static void *next;
     event_text((long)addr, len);
-    int (*real)(void *, size_t) = next_find(&next, "munmap");
+    int (*real)(void *, size_t) = next_find(&next_of.munmap, "munmap");
     int rc = real ? real(addr, len) : (int)result(sys_call3(__NR_munmap, addr, len, 0));
     event_text_done();
     return rc;
@@ -108,9 +120,8 @@ int munmap(void *addr, size_t len)
 EXPORT int mprotect(void *addr, size_t len, int prot);
 int mprotect(void *addr, size_t len, int prot)
 {
-    static void *next;
     event_text((long)addr, len);
-    int (*real)(void *, size_t, int) = next_find(&next, "mprotect");
+    int (*real)(void *, size_t, int) = next_find(&next_of.mprotect, "mprotect");
     int rc = real ? real(addr, len, prot) : (int)result(sys_call3(__NR_mprotect, addr, len, prot));
     event_text_done();
     return rc;
@@ -119,20 +130,18 @@ int mprotect(void *addr, size_t len, int prot)
 EXPORT void *shmat(int id, const void *addr, int flags);
 void *shmat(int id, const void *addr, int flags)
 {
-    static void *next;
     event_shared();
-    void *(*real)(int, const void *, int) = next_find(&next, "shmat");
+    void *(*real)(int, const void *, int) = next_find(&next_of.shmat, "shmat");
     return real ? real(id, addr, flags) : (void *)result(sys_call3(__NR_shmat, id, addr, flags));
 }
 
 EXPORT void *mremap(void *old, size_t len, size_t new_len, int flags, void *fixed);
 void *mremap(void *old, size_t len, size_t new_len, int flags, void *fixed) /* variadic: what was not passed is passed on unread */
 {
-    static void *next;
     event_text((long)old, len);
     if (flags & MREMAP_FIXED)
         event_text((long)fixed, new_len);
-    void *(*real)(void *, size_t, size_t, int, void *) = next_find(&next, "mremap");
+    void *(*real)(void *, size_t, size_t, int, void *) = next_find(&next_of.mremap, "mremap");
     void *at = real ? real(old, len, new_len, flags, fixed)
                     : (void *)result(sys_call6(__NR_mremap, (long)old, (long)len, (long)new_len, flags, (long)fixed, 0));
     event_text_done();
