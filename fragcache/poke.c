@@ -2,6 +2,7 @@
 
 #include <linux/membarrier.h>
 
+#include "fragcache/hook.h"
 #include "fragcache/pun.h"
 #include "runtime/base/maps.h"
 #include "runtime/base/mem.h"
@@ -15,6 +16,8 @@ static bool alone, sync_works, batch, no_traps;
 #define GONE 1u /* no page, and no end of a probe */
 static uint64_t replaced[REPLACED_MAX]; /* pages, as a hash set whose probes never become shorter */
 static uint32_t replaced_count; /* with those that are gone */
+static uint64_t listed[REPLACED_MAX / 2]; /* the same pages, for questions about ranges */
+static uint32_t listed_count;
 
 void poke_set_alone(bool yes) { alone = yes; }
 bool poke_is_alone(void) { return alone; }
@@ -35,13 +38,53 @@ bool poke_replaced_page(uint64_t at)
     }
 }
 
+uint64_t poke_next_replaced(uint64_t start, uint64_t end)
+{
+    uint64_t first = 0;
+    for (uint32_t i = 0; i < __atomic_load_n(&listed_count, __ATOMIC_ACQUIRE); i++) {
+        uint64_t page = __atomic_load_n(&listed[i], __ATOMIC_RELAXED);
+        if (page > GONE && page + PAGE > start && page < end && (!first || page < first))
+            first = page;
+    }
+    return first;
+}
+
+static bool list(uint64_t page)
+{
+    uint32_t i = 0;
+    while (i < listed_count && listed[i] > GONE)
+        i++;
+    if (i == ARRAY_LEN(listed))
+        return false;
+    __atomic_store_n(&listed[i], page, __ATOMIC_RELAXED);
+    if (i == listed_count)
+        __atomic_store_n(&listed_count, i + 1, __ATOMIC_RELEASE);
+    return true;
+}
+
+/* As the file has it, but for hooks. Otherwise somebody else has changed it, perhaps with breakpoints (uprobes), which the kernel
+ * only serves where the file is mapped. */
+static bool is_files_own(uint64_t page)
+{
+    uint8_t bytes[PAGE / 8];
+    for (uint64_t at = page; at < page + PAGE; at += sizeof bytes) {
+        mem_copy(bytes, (const void *)at, sizeof bytes);
+        (void)hook_overlay(at, bytes, sizeof bytes);
+        if (!maps_file_has(at, bytes, sizeof bytes))
+            return false;
+    }
+    return true;
+}
+
 static bool replaced_add(uint64_t at)
 {
     uint64_t page = at & ~(uint64_t)(PAGE - 1);
     if (poke_replaced_page(page))
         return true;
+    if (no_traps && !maps_page_is_replaced(page) && !is_files_own(page))
+        return false;
     bool known = maps_replace_page(page);
-    if (no_traps && !known)
+    if ((no_traps && !known) || !list(page))
         return false;
     uint32_t i = slot_of(page);
     while (replaced[i] > GONE)
@@ -58,6 +101,9 @@ void poke_forget_range(uint64_t start, uint64_t end)
     for (uint32_t i = 0; i < REPLACED_MAX; i++)
         if (replaced[i] > GONE && replaced[i] >= start && replaced[i] < end)
             __atomic_store_n(&replaced[i], GONE, __ATOMIC_RELEASE);
+    for (uint32_t i = 0; i < listed_count; i++)
+        if (listed[i] >= start && listed[i] < end)
+            __atomic_store_n(&listed[i], GONE, __ATOMIC_RELAXED);
     maps_forget_replaced(start, end);
 }
 

@@ -66,6 +66,8 @@ static inline enum poke_way poke_way_in_use(void)
 
 /* True when the page of `at` is program text that `page` has replaced: the same bytes but for hooks. */
 bool poke_replaced_page(uint64_t at);
+/* The first such page that [start, end) touches; 0: none. From anywhere. */
+uint64_t poke_next_replaced(uint64_t start, uint64_t end);
 /* What is known of [start, end) is void: it is being unmapped. Everything: parts of it may be. */
 void poke_forget_range(uint64_t start, uint64_t end);
 bool poke_is_int3(uint64_t at);

@@ -13,6 +13,8 @@
 #define RTLD_NEXT_ ((void *)-1L)
 
 extern void *dlsym(void *handle, const char *name) __attribute__((weak));
+/* As libc has it, but for text that we have replaced. */
+EXPORT int madvise(void *addr, size_t len, int advice);
 extern int *__errno_location(void) __attribute__((weak));
 
 /* Text or constants in [addr, addr + len) are unmapped, replaced or protected. */

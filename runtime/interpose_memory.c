@@ -6,6 +6,7 @@
 #include <asm/mman.h>
 #include <linux/mman.h>
 
+#include "fragcache/poke.h"
 #include "runtime/base/sys.h"
 #include "runtime/dispatch.h"
 #include "runtime/interpose.h"
@@ -19,7 +20,7 @@
 static bool several; /* threads may exist */
 
 static struct {
-    void *mmap, *mmap64, *munmap, *mprotect, *shmat, *mremap;
+    void *mmap, *mmap64, *munmap, *mprotect, *shmat, *mremap, *madvise;
 } next_of;
 
 void event_text(long addr, size_t len)
@@ -56,6 +57,7 @@ static void next_find_all(void)
     (void)next_find(&next_of.mprotect, "mprotect");
     (void)next_find(&next_of.shmat, "shmat");
     (void)next_find(&next_of.mremap, "mremap");
+    (void)next_find(&next_of.madvise, "madvise");
 }
 
 void event_thread(bool known)
@@ -148,6 +150,31 @@ void *mremap(void *old, size_t len, size_t new_len, int flags, void *fixed) /* v
     if (flags & MREMAP_FIXED)
         event_text_done();
     return at;
+}
+
+static int advise(void *addr, size_t len, int advice)
+{
+    int (*real)(void *, size_t, int) = next_find(&next_of.madvise, "madvise");
+    return real ? real(addr, len, advice) : (int)result(sys_call3(__NR_madvise, addr, len, advice));
+}
+
+/* Pages are given back, and what is read next is the file's. */
+static bool gives_back(int advice)
+{
+    return advice == MADV_DONTNEED || advice == MADV_DONTNEED_LOCKED || advice == MADV_FREE || advice == MADV_WIPEONFORK;
+}
+
+/* Text that we have replaced has no file behind it, but what is in it is what would be read. */
+
+int madvise(void *addr, size_t len, int advice)
+{
+    uint64_t start = (uint64_t)addr, end = start + len, page = 0;
+    while (gives_back(advice) && start < end && (page = poke_next_replaced(start, end))) {
+        if (page > start && advise((void *)start, page - start, advice) != 0)
+            return -1;
+        start = page + 4096;
+    }
+    return start < end || !len ? advise((void *)start, len ? end - start : 0, advice) : 0;
 }
 
 /* No lock of an allocator is held here. */

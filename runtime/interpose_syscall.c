@@ -16,6 +16,7 @@
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 
+#include "fragcache/poke.h"
 #include "runtime/base/sys.h"
 #include "runtime/interpose.h"
 #include "runtime/slice.h"
@@ -29,7 +30,7 @@
      BIT(__NR_rt_sigprocmask, w) | BIT(__NR_mremap, w) | BIT(__NR_shmat, w) | BIT(__NR_clone, w) | BIT(__NR_fork, w) |       \
      BIT(__NR_rt_sigtimedwait, w) | BIT(__NR_prctl, w) | BIT(__NR_arch_prctl, w) | BIT(__NR_remap_file_pages, w) |           \
      BIT(__NR_signalfd, w) | BIT(__NR_signalfd4, w) | BIT(__NR_seccomp, w) | BIT(__NR_pkey_mprotect, w) |                   \
-     BIT(__NR_clone3, w))
+     BIT(__NR_clone3, w) | BIT(__NR_madvise, w))
 
 /* A bit for each system call that is looked at. */
 REH_HIDDEN const uint64_t syscall_watched[WORD(__NR_clone3) + 1] = {WATCHED(0), WATCHED(1), WATCHED(2), WATCHED(3),
@@ -224,6 +225,10 @@ struct watched syscall_watch(long nr, long a, long b, long c, long d, long e, lo
     case __NR_mprotect:
     case __NR_pkey_mprotect:
     case __NR_remap_file_pages: event_text(a, (size_t)b); return change_text(arg, 1);
+    case __NR_madvise:
+        if (!poke_next_replaced((uint64_t)a, (uint64_t)a + (uint64_t)b))
+            break;
+        return (struct watched){true, madvise((void *)a, (size_t)b, (int)c)};
     case __NR_shmat: expect_shared(); break;
     case __NR_clone:
     case __NR_clone3:

@@ -158,6 +158,31 @@ static void anonymous_note(struct map_range *r, const char *path)
     range_add(r);
 }
 
+bool maps_page_is_replaced(uint64_t page)
+{
+    for (int i = 0; i < MAPS_REPLACED; i++)
+        if (replaced[i].page == page)
+            return true;
+    return false;
+}
+
+bool maps_file_has(uint64_t at, const uint8_t *bytes, size_t len)
+{
+    uint8_t of_file[512];
+    const struct map_range *r = maps_find(app_pc(at));
+    if (!r || r->path[0] != '/' || len > sizeof of_file)
+        return false;
+    long fd = sys_open(r->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+    if (fd < 0)
+        return false;
+    uint64_t offset = r->file_offset + (at - r->start);
+    long n = sys_call6(__NR_pread64, fd, (long)of_file, (long)len, (long)offset, 0, 0);
+    (void)sys_close(fd);
+    for (long i = n < 0 ? 0 : n; i < (long)len; i++)
+        of_file[i] = 0; /* behind the file's end */
+    return n > 0 && mem_compare(of_file, bytes, len) == 0;
+}
+
 bool maps_replace_page(uint64_t page)
 {
     const struct map_range *r = maps_find(app_pc(page));
@@ -262,7 +287,7 @@ static void line_note(const char *line)
 void maps_read(void)
 {
     static char line[LINE_BYTES]; /* one controlled thread: no other user */
-    char buf[4096];
+    static char buf[4096]; /* not on the program's stack */
     range_count = 0;
     data.count = 0;
     data.shared = false;

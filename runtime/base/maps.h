@@ -42,6 +42,9 @@ bool maps_touches_code(uint64_t start, uint64_t end);
  * MAPS_REPLACED already. */
 #define MAPS_REPLACED 256
 bool maps_replace_page(uint64_t page);
+bool maps_page_is_replaced(uint64_t page);
+/* The file that is mapped at `at` has these bytes there, 512 at most. False: it has others, or cannot be read. */
+bool maps_file_has(uint64_t at, const uint8_t *bytes, size_t len);
 /* The program maps, unmaps or protects [start, end) itself: what is there then is not ours. Of all memory: what is not there any more
  * after that is not ours. */
 void maps_forget_replaced(uint64_t start, uint64_t end);

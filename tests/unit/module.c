@@ -73,6 +73,8 @@ static void map_piece(uint64_t at, size_t len, int prot, int fd, long offset)
     assert_ptr_equal(mmap((void *)at, len, prot, MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, offset), (void *)at);
 }
 
+static char kept[32];
+
 void module_load(const unsigned (*bounds)[2], unsigned flags)
 {
     char path[] = "/tmp/test_hook_XXXXXX";
@@ -94,8 +96,13 @@ void module_load(const unsigned (*bounds)[2], unsigned flags)
     if (flags & MODULE_UNLINKED)
         unlink(path);
     (void)site_function_find(app_pc(module_text), &f); /* reads the headers, before the file goes */
-    unlink(path);
+    if (flags & MODULE_KEPT)
+        strcpy(kept, path);
+    else
+        unlink(path);
 }
+
+void module_forget_file(void) { unlink(kept); }
 
 const unsigned module_one_function[2][2] = {{0, 256}, {0, 0}};
 

@@ -11,6 +11,7 @@
 #define MODULE_RSEQ 2u /* a critical section: text bytes 16 to 31, abort handler at 64 */
 #define MODULE_LANDING_PADS 4u /* every function has an LSDA */
 #define MODULE_UNLINKED 8u /* its file is gone before anybody looks */
+#define MODULE_KEPT 16u /* its file stays until module_forget_file */
 
 extern uint64_t module_text; /* address of the text of the module loaded last */
 extern uint8_t module_image[4 * PAGE];
@@ -21,6 +22,7 @@ void module_clear(void);
 void module_code(size_t at, const char *hex);
 /* Maps it at an address of its own. `bounds`: offsets in the text where functions begin and end, ended by 0, 0. */
 void module_load(const unsigned (*bounds)[2], unsigned flags);
+void module_forget_file(void);
 
 extern const unsigned module_one_function[2][2]; /* bounds: all of the text that code is written to */
 /* A module that is one function at 0 of the given bytes, and nothing else. */

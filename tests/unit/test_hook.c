@@ -382,6 +382,35 @@ static void test_hk5_traps(void **state)
     hook_release(&h);
 }
 
+/* Somebody else, a debugger or the kernel for its probes, has changed another byte there. */
+static void test_pages_that_are_not_the_files_stay(void **state)
+{
+    (void)state;
+    struct hook h = {0};
+    for (int changed = 0; changed < 2; changed++) {
+        module_clear();
+        module_code(0, "48 81 c7 01 00 00 00 48 8d 04 37 c3");
+        module_load(module_one_function, MODULE_KEPT);
+        poke_set_way(POKE_PAGE);
+        poke_set_alone(false);
+        poke_set_traps(false);
+        const uint8_t byte = 0x90;
+        const struct code_piece piece = {module_text + 3000, &byte, 1};
+        if (changed)
+            assert_true(code_write_mem(&piece, 1));
+        rc_t rc = hook_place(&h, app_pc(module_text), &any, fragment_near("", module_text + 7), false);
+        assert_int_equal(rc == RC_OK, !changed);
+        if (!changed) {
+            assert_int_equal(poke_next_replaced(module_text - PAGE, module_text + 1), module_text);
+            assert_int_equal(poke_next_replaced(module_text + PAGE, module_text + 2 * PAGE), 0);
+            dismiss(&h);
+        }
+        module_forget_file();
+        poke_set_traps(true);
+        poke_set_way(POKE_AUTO);
+    }
+}
+
 static void test_native_pc(void **state)
 {
     (void)state;
@@ -453,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_refused_writes),
         cmocka_unit_test(test_stuck),
         cmocka_unit_test(test_hk5_traps),
+        cmocka_unit_test(test_pages_that_are_not_the_files_stay),
         cmocka_unit_test(test_native_pc),
         cmocka_unit_test(test_poke2_poke3_no_page_writable_no_descriptor_open),
     };
