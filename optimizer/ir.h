@@ -10,8 +10,9 @@
  * system call there sees the program's own state, and the program can go on there in its own code. Only status flags
  * may differ, and only those that the original program, going on from there, overwrites before it reads them; and after a
  * hammock the registers that it used in between, of which the same is true. Stores
- * are neither moved nor removed, but for pushes of what stands there. A load is removed only where nobody else can have written in between: a slot of the
- * stack, or any ordinary memory while `alone` holds.
+ * are neither moved nor removed, but for pushes of what stands there. A load is removed only where nobody else can have written
+ * in between: a slot of the stack, with `others` only of what the trace itself has put there, or any ordinary memory while `alone`
+ * holds.
  *
  *   IR-1  the last node that is not removed ends the trace: N_BACK, N_BACK_IF + N_EXIT, N_EXIT, N_LOOKUP.
  *   IR-2  N_BRANCH does not survive the layout pass.
@@ -172,6 +173,7 @@ struct node {
 struct ir {
     struct app_pc tag, exit;
     enum trace_end end;
+    bool others; /* it has several: what lies on the stack since before the trace is not private either */
     bool alone; /* the process has one thread and shares no writable memory: what it loads twice is the same */
     const struct insn *insns; /* originals */
     int insn_count;

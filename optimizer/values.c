@@ -33,7 +33,7 @@ void values_start(struct values *s, const struct ir *ir)
     s->ir = ir;
     s->held_count = s->relation_count = s->relation_next = s->extension_count = s->extension_next = 0;
     s->flags = (struct flags_now){.compared = false};
-    s->framed = s->leaked = false;
+    s->framed = s->leaked = s->published = false;
     s->frame_top = 0;
     s->next_id = VALUE_SP + 1;
     for (unsigned r = 0; r < 16; r++)
@@ -174,12 +174,21 @@ static bool may_overlap(const struct values *s, const struct place *a, const str
     return !(is_framed(s, a) && !place_through_sp(b)) && !(is_framed(s, b) && !place_through_sp(a));
 }
 
+/* A place on the stack that was free when the trace began. */
+static bool is_new(const struct values *s, const struct place *p)
+{
+    struct value sp = s->reg[R_RSP];
+    return p->base == VALUE_SP && !p->index && sp.id == VALUE_SP && p->off >= sp.off && plus(p->off, p->bytes) <= 0;
+}
+
 bool values_may_hold(const struct values *s, const struct place *p)
 {
     if (p->seg != SEG_FLAT || !p->bytes || p->bytes > 8)
         return false;
     if (s->ir->alone)
         return true;
+    if (s->ir->others && (s->published || !is_new(s, p)))
+        return false; /* another thread may have its address */
     struct value sp = s->reg[R_RSP];
     return p->base == VALUE_SP && !p->index && sp.id == VALUE_SP && p->off >= plus(sp.off, -RED_ZONE);
 }
@@ -227,10 +236,12 @@ static void forget_overlapping(struct values *s, const struct place *p)
 void values_store(struct values *s, const struct place *p, const struct value *v)
 {
     forget_overlapping(s, p);
+    s->published |= s->leaked && !is_new(s, p);
     if (!v)
         return;
     if (v->id == VALUE_SP)
         s->leaked = true;
+    s->published |= s->leaked && !is_new(s, p);
     hold(s, p, *v);
 }
 
@@ -244,7 +255,11 @@ struct value values_load(struct values *s, const struct place *p)
     return v;
 }
 
-void values_forget_memory(struct values *s) { s->held_count = 0; }
+void values_forget_memory(struct values *s)
+{
+    s->published |= s->leaked;
+    s->held_count = 0;
+}
 
 unsigned values_register_of(struct values *s, struct value v, unsigned bytes)
 {

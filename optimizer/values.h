@@ -72,7 +72,8 @@ struct values {
     int relation_count, relation_next;
     struct extension extensions[VALUES_EXTENSIONS];
     int extension_count, extension_next;
-    bool framed, leaked; /* a call pushed a return address; an address of the stack is elsewhere too */
+    bool framed, leaked; /* a call pushed a return address; an address of the stack is elsewhere too, */
+    bool published; /* and may be in memory that others read */
     int64_t frame_top; /* offset of the highest such return address */
 };
 

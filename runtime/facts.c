@@ -11,7 +11,7 @@
 
 #define HOLDS_NS 20000000u /* CPU time for which what was seen is believed */
 
-static bool alone;
+static bool alone, others;
 static uint64_t seen_ns;
 
 static size_t peek(struct app_pc pc, uint8_t *out, size_t cap)
@@ -41,7 +41,8 @@ void facts_refresh(void)
         return;
     seen_ns = now;
     maps_read();
-    alone = !several_now() && adopt_alone() && !maps_is_shared();
+    others = several_now() || !adopt_alone();
+    alone = !others && !maps_is_shared();
 }
 
 void facts_expire(void) { seen_ns = 0; }
@@ -64,6 +65,7 @@ void facts_give(struct ir *ir)
     ir->peek = peek;
     ir->constant_at = constant_at;
     ir->alone = alone;
+    ir->others = others;
     ir->native = true;
     /* Nothing is passed in the flags or in r11 to what is called through a pointer or a PLT (psABI 3.2.3). */
     ir->indirect_flags_dead = FL_STATUS;

@@ -144,6 +144,16 @@ void event_mask_set(int how, const uint64_t *set, uint64_t *old)
     mask_note(how, set, old);
 }
 
+bool event_mask_blocked(void) { return theirs_blocked; }
+
+/* What attributes of threads block is not seen before. */
+void event_mask_begins(bool blocked)
+{
+    uint64_t ours = 1ULL << (SLICE_SIGNAL - 1), before = 0;
+    (void)sys_call6(__NR_rt_sigprocmask, SIG_UNBLOCK, (long)&ours, (long)&before, sizeof ours, 0, 0);
+    theirs_blocked = blocked || (before & ours);
+}
+
 static int mask_set(void **next, const char *name, int how, const struct libc_sigset *set, struct libc_sigset *old)
 {
     struct libc_sigset copy;

@@ -31,6 +31,10 @@ void event_give_up(rc_t why);
 /* The signal mask was set to be set, with the kernel's sets of one word; ours is not to be blocked (mask_set). */
 void event_mask_set(int how, const uint64_t *set, uint64_t *old);
 
+/* The program has blocked our signal in the calling thread; and in one that begins, it has what its maker had. */
+bool event_mask_blocked(void);
+void event_mask_begins(bool blocked);
+
 /* Finds the next definitions of what interpose_syscall.c defines. Once, on a thread of libc's. */
 void interpose_syscall_init(void);
 

@@ -189,7 +189,7 @@ static void *next_of_threads(void **cache, const char *name)
 static struct start {
     void *(*fn)(void *);
     void *arg;
-    bool taken;
+    bool taken, blocked; /* blocked: our signal, by the program */
 } starts[MOST_STARTS];
 
 static struct start *start_get(void *(*fn)(void *), void *arg)
@@ -198,6 +198,7 @@ static struct start *start_get(void *(*fn)(void *), void *arg)
         if (!__atomic_exchange_n(&starts[i].taken, true, __ATOMIC_ACQUIRE)) {
             starts[i].fn = fn;
             starts[i].arg = arg;
+            starts[i].blocked = event_mask_blocked();
             return &starts[i];
         }
     return NULL;
@@ -211,6 +212,7 @@ static void *started(void *start)
     struct start *s = start;
     void *(*fn)(void *) = s->fn;
     void *arg = s->arg;
+    event_mask_begins(s->blocked);
     start_free(s);
     slice_thread_starts();
     return fn(arg);

@@ -40,7 +40,8 @@ typedef long syscall_fn(long nr, long a, long b, long c, long d, long e, long f)
 REH_HIDDEN void syscall_direct(void);
 REH_HIDDEN void *syscall_next = (void *)syscall_direct;
 REH_HIDDEN AT_START void *clone_next;
-REH_HIDDEN extern const char syscall_name[], clone_name[];
+static AT_START void *fork_next;
+REH_HIDDEN extern const char syscall_name[], clone_name[], fork_name[];
 
 struct watched {
     long made, result; /* made: the call, with this result */
@@ -114,7 +115,8 @@ __asm__(".weak __errno_location\n"
         "    ret\n"
         ".size clone, . - clone\n"
         "syscall_name: .asciz \"syscall\"\n" /* here, and not on a page that nothing else at the start would touch */
-        "clone_name: .asciz \"clone\"\n");
+        "clone_name: .asciz \"clone\"\n"
+        "fork_name: .asciz \"_Fork\"\n");
 
 _Static_assert(sizeof syscall_watched * 8 == 448, "the bound in the code");
 
@@ -124,6 +126,7 @@ void interpose_syscall_init(void)
     if (p)
         syscall_next = p;
     clone_next = dlsym ? dlsym(RTLD_NEXT_, clone_name) : NULL;
+    fork_next = dlsym ? dlsym(RTLD_NEXT_, fork_name) : NULL;
 }
 
 /* No slice comes until the thread is there to be seen; nor is there one while a forked child's parent waits for it. */
@@ -181,6 +184,22 @@ static struct watched fork_or_thread(const long *arg)
     else
         slice_fork_ends();
     return (struct watched){true, rc};
+}
+
+/* fork without its handlers, of which ours is one (glibc 2.34). */
+EXPORT int _Fork(void);
+int _Fork(void)
+{
+    int (*real)(void) = (int (*)(void))fork_next;
+    bool ours = slice_active();
+    if (ours)
+        slice_fork_begins();
+    int rc = real ? real() : (int)sys_call3(__NR_fork, 0, 0, 0);
+    if (ours && rc == 0)
+        slice_forked();
+    else if (ours)
+        slice_fork_ends();
+    return rc;
 }
 
 /* What an event_text was told of is done. */

@@ -75,9 +75,12 @@ static void give_up(rc_t reason)
 
 static void prepare_once(void)
 {
-    if (sl.prepare)
-        sl.prepare();
+    if (!sl.prepare)
+        return;
+    sl.prepare();
     sl.prepare = NULL;
+    if (adopt_alone())
+        signals_wrap_all();
 }
 
 static void arm(uint64_t ns)
@@ -289,6 +292,7 @@ void slice_forked(void)
     if (!sl.active || sl.pid == sys_getpid())
         return;
     sl.forked = true;
+    thread_forked(NULL);
     timers_forked();
     if (timer_make())
         arm(FIRST_NS);

@@ -62,6 +62,7 @@ struct thread *thread_new(void)
     }
     t->ctx.rt_sp = t->stack_top;
     t->tid = 0;
+    sampler_stop(&t->sampler); /* of the thread that had it */
     t->dispatches = t->housekeeps = 0;
     t->sampler_tried = false;
     t->sampler_asked = t->sampler_rate = 0;

@@ -137,7 +137,7 @@ static void read_targets(char *text)
 }
 
 /* Lines that say how to optimize, and what the caller knows:
- *   passes NAME... | alone | native | abi | unroll N | bisect N | const ADDRESS VALUE | text ADDRESS BYTES | show dead
+ *   passes NAME... | alone | others | native | abi | unroll N | bisect N | const ADDRESS VALUE | text ADDRESS BYTES | show dead
  *   targets AFTER RUNS [TARGET COUNT]... */
 static bool read_setting(char *line, struct ir *ir)
 {
@@ -173,6 +173,8 @@ static bool read_setting(char *line, struct ir *ir)
     show_dead |= strncmp(line, "show dead", 9) == 0;
     ir->alone |= strncmp(line, "alone", 5) == 0;
     ir->native |= strncmp(line, "native", 6) == 0;
+    if (strncmp(line, "others", 6) == 0)
+        return ir->others = true;
     bool abi = strncmp(line, "abi", 3) == 0;
     if (abi) {
         ir->indirect_gpr_dead = 1u << 11;

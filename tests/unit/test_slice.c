@@ -106,6 +106,8 @@ bool timers_arm(uint64_t ns)
 void timers_delete(void) {}
 void timers_forked(void) {}
 bool several_lock(void) { return true; }
+void signals_wrap_all(void) {}
+void thread_forked(struct thread *self) { (void)self; }
 void thread_unlock_native(void) {}
 void signals_block(uint64_t *mask)
 {
