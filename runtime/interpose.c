@@ -12,8 +12,12 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "runtime/interpose.h"
+#include "runtime/several.h"
 #include "runtime/signals.h"
 #include "runtime/slice.h"
+
+#define CANCEL_SIGNAL 32 /* glibc, internal-signals.h */
+#define CANCEL_ANYWHERE 1 /* PTHREAD_CANCEL_ASYNCHRONOUS */
 
 /* glibc's, as programs see it (bits/sigaction.h). */
 struct libc_sigaction {
@@ -226,6 +230,30 @@ int prctl(int option, long a, long b, long c, long d)
         event_give_up(RC_SANDBOX);
     int (*real)(int, long, long, long, long) = next_find(&next, "prctl");
     return real ? real(option, a, b, c, d) : -1;
+}
+
+/* Whom a thread is cancelled by is a handler inside libc. */
+EXPORT int pthread_cancel(unsigned long thread);
+int pthread_cancel(unsigned long thread)
+{
+    static void *next;
+    static bool wrapped;
+    int (*real)(unsigned long) = next_find(&next, "pthread_cancel");
+    int rc = real ? real(thread) : 38;
+    if (slice_active() && !__atomic_exchange_n(&wrapped, true, __ATOMIC_RELAXED))
+        signals_wrap_installed(CANCEL_SIGNAL);
+    return rc;
+}
+
+/* It may be cancelled anywhere, and unwound from there: not from code of ours. */
+EXPORT int pthread_setcanceltype(int type, int *old);
+int pthread_setcanceltype(int type, int *old)
+{
+    static void *next;
+    int (*real)(int, int *) = next_find(&next, "pthread_setcanceltype");
+    if (type == CANCEL_ANYWHERE && slice_active())
+        several_strangers();
+    return real ? real(type, old) : 38;
 }
 
 /* Text goes: what was made of it goes first. Unmapping by the loader is inside dlclose. */

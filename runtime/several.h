@@ -24,7 +24,7 @@ bool several_now(void);
 /* libc is about to make a thread. The process is alone and its thread native, or this is not the first one. False: stays
  * ALONE. */
 bool several_begin(void);
-/* A thread is about to be made by other means, or is there. */
+/* A thread is about to be made by other means, or is there; or one may be cancelled at any instruction. */
 void several_strangers(void);
 
 /* Text is about to change, and has changed; pairs, by thread. In SEVERAL nothing is made between the two (SEV-4). */

@@ -349,21 +349,24 @@ void *signals_unwrap(int sig, void *installed)
     return installed;
 }
 
+void signals_wrap_installed(int sig)
+{
+    uint64_t installed[4] = {0}; /* handler, flags, restorer, mask */
+    if (sig == SLICE_SIGNAL || sys_call6(__NR_rt_sigaction, sig, 0, (long)installed, 8, 0, 0) < 0)
+        return;
+    void *handler = (void *)(uintptr_t)installed[0], *wrapped = signals_wrap(sig, handler);
+    if (wrapped == handler)
+        return;
+    installed[0] = (uint64_t)(uintptr_t)wrapped;
+    if (installed[1] & SA_ONSTACK)
+        installed[3] |= BIT(SLICE_SIGNAL);
+    (void)sys_call6(__NR_rt_sigaction, sig, (long)installed, 0, 8, 0, 0);
+}
+
 void signals_wrap_all(void)
 {
-    const uint64_t ours = 1ULL << (SLICE_SIGNAL - 1);
-    for (int sig = 1; sig < SIGNALS; sig++) {
-        uint64_t installed[4] = {0}; /* handler, flags, restorer, mask */
-        if (sig == SLICE_SIGNAL || sys_call6(__NR_rt_sigaction, sig, 0, (long)installed, 8, 0, 0) < 0)
-            continue;
-        void *handler = (void *)(uintptr_t)installed[0], *wrapped = signals_wrap(sig, handler);
-        if (wrapped == handler)
-            continue;
-        installed[0] = (uint64_t)(uintptr_t)wrapped;
-        if (installed[1] & SA_ONSTACK)
-            installed[3] |= ours;
-        (void)sys_call6(__NR_rt_sigaction, sig, (long)installed, 0, 8, 0, 0);
-    }
+    for (int sig = 1; sig < SIGNALS; sig++)
+        signals_wrap_installed(sig);
 }
 
 void signals_hold(void) { own.held = true; }

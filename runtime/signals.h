@@ -30,7 +30,8 @@
 /* What the kernel is to be given in place of a handler: itself (SIG_DFL and the like, and while nothing is under
  * control) or an entry of ours. Any thread, async-signal-safe. */
 void *signals_wrap(int sig, void *handler);
-/* The same for handlers that are set already, by the constructors of libraries and the like. While nobody else sets any. */
+/* The same for a handler that is set already: by a library's constructor, inside libc. While nobody else sets any. */
+void signals_wrap_installed(int sig);
 void signals_wrap_all(void);
 /* What the program set, for what the kernel has. */
 void *signals_unwrap(int sig, void *installed);
