@@ -42,7 +42,7 @@ static long kernel_unmap(void *at, size_t len)
 static long kernel_open(const char *path, int flags, int mode)
 {
     (void)flags, (void)mode;
-    assert_string_equal(path, "/proc/self/status");
+    assert_string_equal(path, "/proc/thread-self/status");
     return kernel.status ? 9 : -2;
 }
 static long kernel_read(long fd, void *to, size_t n)
