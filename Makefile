@@ -58,7 +58,7 @@ TEST_PARTS = 'unit: tests/unit/run.sh $(UNIT_TESTS)' \
 	'hooks: tests/hooks/run.sh --cycles 300 --sites 5000' \
 	'cases: tests/e2e/cases.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'cases, threads: tests/e2e/cases.sh -j $(JOBS) -c control=sampled,trial=0,hot=2,threads=1 -c threads=1,least=0,hot=2 \
-		-k "among crowd thread cancel fork signals dlopen spawn"' \
+		-k "among crowd thread cancel early fork mask signals dlopen spawn text_advice"' \
 	'cases, conversion: tests/e2e/cases.sh -j $(JOBS) -c control=sampled,trial=0,hot=5,passes=convert+idle -k "merge_fault signals"' \
 	'programs: tests/e2e/run.sh -j $(JOBS) $(TEST_CONFIGS)' \
 	'kernels: tests/kernels/run.sh -j $(JOBS) $(TEST_SAMPLED) $(TEST_FULL) -c control=sampled,trial=0,passes=convert+loads+idle' \
@@ -106,6 +106,7 @@ help:
 	@echo "make bench       native, reheat, qemu-user and valgrind on the twelve programs; minutes to an hour"
 	@echo "make bench-kernels  native and reheat on small programs, one effect each; minutes"
 	@echo "make bench-servers  native and reheat on redis and nginx under load (scripts/deps.sh more); minutes"
+	@echo "make soak        programs with threads under threads=1 and settings drawn at random: N=runs (300)"
 	@echo "make bench-startup  what reheat costs processes that are over soon"
 	@echo "make debug       a build with -O1 -DREHEAT_DEBUG in build/debug"
 	@echo "make lint        layers, file sizes, shellcheck, cppcheck, clang-tidy"
@@ -240,6 +241,11 @@ stress: all $(FUZZERS) | $(DEPS_TEST)
 .PHONY: bench
 bench: all | $(DEPS_TEST) $(DEPS_BENCH)
 	@REHEAT_BIN=$(REHEAT) scripts/bench.py
+
+N = 300
+.PHONY: soak
+soak: all
+	nice -n 19 tests/e2e/soak.sh -n $(N) -j 1
 
 .PHONY: bench-kernels bench-servers bench-startup
 bench-kernels: all | $(DEPS_TEST)

@@ -515,6 +515,7 @@ rc_t dispatch_take_control(const struct options *o)
         return RC_NO_MEMORY;
     t->state = THREAD_RUNTIME;
     control_slots()->ctx = &t->ctx;
+    signals_wrap_all();
     takeover(&t->ctx, (void *)t->stack_top, run);
     return RC_OK;
 }

@@ -240,7 +240,7 @@ int pthread_cancel(unsigned long thread)
     static bool wrapped;
     int (*real)(unsigned long) = next_find(&next, "pthread_cancel");
     int rc = real ? real(thread) : 38;
-    if (slice_active() && !__atomic_exchange_n(&wrapped, true, __ATOMIC_RELAXED))
+    if (!__atomic_exchange_n(&wrapped, true, __ATOMIC_RELAXED))
         signals_wrap_installed(CANCEL_SIGNAL);
     return rc;
 }

@@ -224,7 +224,7 @@ int pthread_create(void *thread, const void *attributes, void *(*start)(void *),
     static void *next;
     int (*real)(void *, const void *, void *(*)(void *), void *) = next_of_threads(&next, "pthread_create");
     event_thread(true);
-    struct start *s = several_now() ? start_get(start, arg) : NULL;
+    struct start *s = slice_active() ? start_get(start, arg) : NULL;
     int error = !real ? NO_AGAIN : s ? real(thread, attributes, started, s) : real(thread, attributes, start, arg);
     if (error && s)
         start_free(s);

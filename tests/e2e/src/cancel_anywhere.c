@@ -28,6 +28,12 @@ static void *outer(void *arg)
     return NULL;
 }
 
+static void *waits(void *arg)
+{
+    pause();
+    return arg;
+}
+
 static void *runs(void *arg)
 {
     *(unsigned long *)arg = 1;
@@ -40,6 +46,9 @@ int main(void)
 {
     unsigned long result;
     pthread_t other;
+    pthread_create(&other, NULL, waits, NULL);
+    pthread_cancel(other); /* the first time, libc sets its handler */
+    pthread_join(other, NULL);
     pthread_create(&other, NULL, runs, &result);
     for (int i = 0; i < 6; i++) {
         pthread_t t;
