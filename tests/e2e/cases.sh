@@ -7,6 +7,7 @@
 #   build: FLAGS     compiler flags
 #   libs: NAMES      libraries from src/lib it is linked with; plugins: NAMES, libraries it loads itself
 #   run: ARGUMENTS   one case; without such a line there is one, without arguments
+#   except: CONTROL  not under configurations that begin so: what the README's limits say of it
 #   stdin: FILE      its standard input, a file of this directory
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -97,6 +98,9 @@ run_case() {
         COMPARE_COMMAND=(/bin/bash -c "${shell_cases[${name#shell-}]}")
     else
         program=${name%%.*}
+        for input in $(directive "$here/src/$program.c" except 2>/dev/null); do
+            [[ ${2-} != "$input"* ]] || return 0
+        done
         COMPARE_COMMAND=("$BIN/$program")
         if [[ $name == *.* ]]; then
             read -r -a arguments <<<"$(tr - ' ' <<<"${name#*.}")"

@@ -1,4 +1,5 @@
 /* build: -O2 -pthread -fexceptions
+ * except: control=full
  * Threads that may be cancelled at any instruction are, in the middle of hot loops; what unwinding cleans up is cleaned up, frame by
  * frame. */
 #include <pthread.h>
