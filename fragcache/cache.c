@@ -79,10 +79,10 @@ rc_t fc_init(size_t capacity, bool link, fc_observer *observer)
         return RC_LOW_MEMORY_MAP;
     fc.tags = mem_map(TAG_BUCKETS * sizeof *fc.tags);
     fc.exits = mem_map(MAX_EXITS * sizeof *fc.exits);
-    fc.out.bytes = mem_map_scratch(LOWER_MAX_BYTES);
-    fc.out.exits = mem_map_scratch(LOWER_MAX_EXITS * sizeof *fc.out.exits);
-    fc.out.map = mem_map_scratch(8192 * sizeof *fc.out.map);
-    fc.out.recipes = mem_map_scratch(LOWER_MAX_RECIPES * sizeof *fc.out.recipes);
+    fc.out.bytes = mem_map(LOWER_MAX_BYTES);
+    fc.out.exits = mem_map(LOWER_MAX_EXITS * sizeof *fc.out.exits);
+    fc.out.map = mem_map(8192 * sizeof *fc.out.map);
+    fc.out.recipes = mem_map(LOWER_MAX_RECIPES * sizeof *fc.out.recipes);
     bool all = fc.tags && fc.exits && fc.out.bytes && fc.out.exits && fc.out.map && fc.out.recipes;
     return all ? RC_OK : RC_NO_MEMORY;
 }

@@ -218,9 +218,6 @@ static rc_t next_block(struct thread *t, struct app_pc pc, bool taken, struct bl
         if ((*out)->map_kind == MAP_TEXT && site_has_rseq(pc))
             return RC_RSEQ;
         (*out)->checked = true;
-        struct fragment *f = d.sampled ? fc_find(pc) : NULL;
-        if (f && !f->set)
-            (*out)->fragment = f; /* a forked child's blocks are all new */
         if (d.sampled)
             native_note((*out)->pc.v, (*out)->next.v, RC_COLD);
     }

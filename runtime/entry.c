@@ -78,8 +78,6 @@ static void log_refusal(rc_t rc, const char *detail)
 static void prepare(void)
 {
     prepared = true;
-    if (options.control == CONTROL_SAMPLED)
-        mem_wipe_at_fork(); /* no slice lasts over a system call */
     maps_set_loader(loader_address);
     stats_init(&options);
     housekeep_init(&options);

@@ -26,7 +26,7 @@ static uint64_t *piece_find(uint64_t piece, bool make)
 void native_note(uint64_t start, uint64_t end, rc_t why)
 {
     if (!table)
-        table = mem_map_scratch(PIECES * sizeof *table);
+        table = mem_map(PIECES * sizeof *table);
     if (!table || start >= end || end - start > MOST_BYTES)
         return;
     for (uint64_t piece = start >> PIECE_SHIFT; piece <= (end - 1) >> PIECE_SHIFT; piece++) {

@@ -50,9 +50,9 @@ static rc_t buffers_get(void)
     static bool ready;
     if (ready)
         return RC_OK;
-    insns = mem_map_scratch(sizeof *insns * MAX_INSNS);
-    nodes = mem_map_scratch(sizeof *nodes * MAX_NODES);
-    made_insns = mem_map_scratch(sizeof *made_insns * MAX_MADE);
+    insns = mem_map(sizeof *insns * MAX_INSNS);
+    nodes = mem_map(sizeof *nodes * MAX_NODES);
+    made_insns = mem_map(sizeof *made_insns * MAX_MADE);
     if (!insns || !nodes || !made_insns)
         return RC_NO_MEMORY;
     TRY(fc_init(settings->cache_bytes, settings->link && !(verify_on() && settings->control == CONTROL_FULL), settings->dump_path[0] ? dump_fragment : NULL));

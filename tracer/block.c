@@ -14,7 +14,7 @@
 
 static struct block **buckets;
 static uint32_t bucket_count, block_count;
-static struct arena arena = {.limit = ARENA_LIMIT, .scratch = true};
+static struct arena arena = {.limit = ARENA_LIMIT};
 static struct block_stats stats;
 
 static uint32_t bucket_of(struct app_pc pc)
@@ -229,7 +229,7 @@ static void bucket_add(struct block *b)
 
 static rc_t buckets_grow(uint32_t count)
 {
-    struct block **old = buckets, **fresh = mem_map_scratch(count * sizeof *fresh);
+    struct block **old = buckets, **fresh = mem_map(count * sizeof *fresh);
     uint32_t old_count = bucket_count;
     if (!fresh)
         return RC_NO_MEMORY;

@@ -49,7 +49,7 @@ static void count_at(struct branch_targets *b, int i)
 
 void targets_note(struct app_pc after, struct app_pc target)
 {
-    if (!table && !(table = mem_map_scratch(BRANCHES * sizeof *table)))
+    if (!table && !(table = mem_map(BRANCHES * sizeof *table)))
         return;
     struct branch_targets *b = place_get(after.v);
     int i = 0;

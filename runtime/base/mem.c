@@ -5,17 +5,12 @@
 #include "runtime/base/sys.h"
 
 #define CHUNK_BYTES (256u << 10)
-#define SCRATCH_CHUNK_BYTES (1u << 20)
 #define PAGE 4096u
-#define MOST_HEADS (PAGE / sizeof(struct arena_chunk))
 
 struct arena_chunk {
     struct arena_chunk *next;
-    char *at; /* this header's own address, but not for scratch */
-    size_t bytes, used; /* both include the header at `at` */
+    size_t bytes, used; /* both include this header */
 };
-
-static bool wipe;
 
 void *mem_map(size_t len)
 {
@@ -24,45 +19,21 @@ void *mem_map(size_t len)
     return sys_failed(p) ? NULL : p;
 }
 
-void mem_wipe_at_fork(void) { wipe = true; }
-
-void *mem_map_scratch(size_t len)
-{
-    void *p = mem_map(len);
-    if (p && wipe) /* refused by an older kernel: it is copied */
-        (void)sys_call3(__NR_madvise, (long)p, (long)((len + PAGE - 1) & ~(size_t)(PAGE - 1)), MADV_WIPEONFORK);
-    return p;
-}
-
 void mem_unmap(void *p, size_t len) { (void)sys_munmap(p, (len + PAGE - 1) & ~(size_t)(PAGE - 1)); }
-
-static size_t header_bytes(const struct arena *a) { return a->scratch ? 0 : (sizeof(struct arena_chunk) + 15) & ~(size_t)15; }
-
-/* The header of a chunk, elsewhere than in memory that is wiped. */
-static struct arena_chunk *head_get(struct arena *a)
-{
-    if (!a->heads)
-        a->heads = mem_map(MOST_HEADS * sizeof *a->heads);
-    return a->heads && a->head_count < (int)MOST_HEADS ? &a->heads[a->head_count] : NULL;
-}
 
 static struct arena_chunk *chunk_add(struct arena *a, size_t len)
 {
-    size_t bytes = len + header_bytes(a), least = a->scratch ? SCRATCH_CHUNK_BYTES : CHUNK_BYTES;
-    if (bytes < least)
-        bytes = least;
+    size_t bytes = len + sizeof(struct arena_chunk) + 16;
+    if (bytes < CHUNK_BYTES)
+        bytes = CHUNK_BYTES;
     bytes = (bytes + PAGE - 1) & ~(size_t)(PAGE - 1);
     if (a->limit && a->used + bytes > a->limit)
         return NULL;
-    struct arena_chunk *c = a->scratch ? head_get(a) : NULL;
-    char *at = a->scratch && !c ? NULL : a->scratch ? mem_map_scratch(bytes) : mem_map(bytes);
-    if (!at)
+    struct arena_chunk *c = mem_map(bytes);
+    if (!c)
         return NULL;
-    a->head_count += a->scratch;
-    c = c ? c : (struct arena_chunk *)(void *)at;
-    c->at = at;
     c->bytes = bytes;
-    c->used = header_bytes(a);
+    c->used = (sizeof *c + 15) & ~(size_t)15;
     c->next = a->chunks;
     a->chunks = c;
     a->used += bytes;
@@ -77,7 +48,7 @@ void *arena_alloc(struct arena *a, size_t len)
         c = chunk_add(a, len);
     if (!c)
         return NULL;
-    void *p = c->at + c->used;
+    void *p = (char *)c + c->used;
     c->used += len;
     return p;
 }
@@ -91,16 +62,11 @@ void arena_reset(struct arena *a)
         struct arena_chunk *c = keep->next;
         keep->next = c->next;
         a->used -= c->bytes;
-        mem_unmap(c->at, c->bytes);
+        mem_unmap(c, c->bytes);
     }
-    size_t header = header_bytes(a);
-    mem_zero(keep->at + header, keep->used - header);
+    size_t header = (sizeof *keep + 15) & ~(size_t)15;
+    mem_zero((char *)keep + header, keep->used - header);
     keep->used = header;
-    if (a->scratch) {
-        a->heads[0] = *keep;
-        a->chunks = a->heads;
-        a->head_count = 1;
-    }
 }
 
 void arena_free(struct arena *a)
@@ -108,12 +74,8 @@ void arena_free(struct arena *a)
     while (a->chunks) {
         struct arena_chunk *c = a->chunks;
         a->chunks = c->next;
-        mem_unmap(c->at, c->bytes);
+        mem_unmap(c, c->bytes);
     }
-    if (a->heads)
-        mem_unmap(a->heads, MOST_HEADS * sizeof *a->heads);
-    a->heads = NULL;
-    a->head_count = 0;
     a->used = 0;
 }
 

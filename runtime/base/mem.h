@@ -6,7 +6,6 @@
 #ifndef REHEAT_MEM_H
 #define REHEAT_MEM_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,18 +13,10 @@ struct arena_chunk;
 struct arena {
     struct arena_chunk *chunks; /* newest first */
     size_t used, limit; /* bytes */
-    bool scratch; /* of mem_map_scratch; only what knows its chunks is elsewhere */
-    struct arena_chunk *heads; /* of scratch chunks, in the order they came */
-    int head_count;
 };
 
 /* Fresh zeroed pages, or NULL. len is rounded up to pages. */
 void *mem_map(size_t len);
-/* Likewise, for what a forked child can do without: once mem_wipe_at_fork was said, it finds zeros there. Nothing of it is
- * copied, which is most of what we add to the cost of a fork (madvise(2), MADV_WIPEONFORK, Linux 4.14). */
-void *mem_map_scratch(size_t len);
-/* Only where forks do not come from within code that relies on scratch memory. */
-void mem_wipe_at_fork(void);
 void mem_unmap(void *p, size_t len);
 
 /* len bytes aligned to 16, zeroed, or NULL when the limit or the kernel says no. */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "runtime/base/fail.h"
@@ -66,43 +65,6 @@ static void test_arena_large(void **state)
     arena_reset(&a);
     assert_int_equal(*(uint8_t *)arena_alloc(&a, 3 << 20), 0);
     arena_free(&a);
-}
-
-/* Last of the arenas' tests: what is said once holds for the process. */
-static void test_scratch_is_not_inherited(void **state)
-{
-    (void)state;
-    struct arena a = {.scratch = true, .limit = 8 << 20};
-    mem_wipe_at_fork();
-    uint64_t *p = arena_alloc(&a, 64), *map = mem_map_scratch(5000);
-    assert_non_null(p);
-    assert_non_null(map);
-    while (a.head_count < 3)
-        assert_non_null(arena_alloc(&a, 100000));
-    *p = map[600] = 7;
-    pid_t child = fork();
-    if (!child) {
-        bool zero = !*p && !map[600];
-        uint64_t *more = arena_alloc(&a, 2 << 20);
-        bool good = more && !*more && a.head_count == 4;
-        arena_reset(&a);
-        good = good && a.head_count == 1 && a.used < 4 << 20 && (more = arena_alloc(&a, 3000)) && !more[100];
-        _exit(zero && good ? 0 : 1);
-    }
-    int status = -1;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-    assert_int_equal(*p, 7);
-    assert_int_equal(map[600], 7);
-    while (arena_alloc(&a, 100000))
-        ;
-    assert_true(a.used > 7 << 20 && a.used <= a.limit);
-    arena_reset(&a);
-    assert_int_equal(a.used, 1 << 20);
-    assert_int_equal(((uint64_t *)arena_alloc(&a, 500))[9], 0);
-    mem_unmap(map, 5000);
-    arena_free(&a);
-    assert_int_equal(a.used, 0);
 }
 
 static void test_copy_zero_compare(void **state)
@@ -413,7 +375,6 @@ int main(void)
         cmocka_unit_test(test_arena_memory_is_zeroed_aligned_and_disjoint),
         cmocka_unit_test(test_arena_limit),
         cmocka_unit_test(test_arena_large),
-        cmocka_unit_test(test_scratch_is_not_inherited),
         cmocka_unit_test(test_copy_zero_compare),
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_fmt_numbers),
