@@ -216,7 +216,8 @@ static enum outcome_of run_program(struct thread *t, uint64_t tag, struct app_pc
         *pc = app_pc(c.pc);
         if (r == STEP_FAULT || r == STEP_CANNOT)
             return settling && !may_differ(d) && r == STEP_CANNOT ? DIFFERENT : settling && may_differ(d) ? SAME : UNKNOWN;
-        if (c.pc == left.state.pc && !left.faults) {
+        /* It has come there already when only that differs which may: when it comes by again, it is further on. */
+        if (c.pc == left.state.pc && !left.faults && !(settling && may_differ(d))) {
             enum outcome_of o = compare_here(t, &d, what);
             if (o == SAME)
                 return SAME;
