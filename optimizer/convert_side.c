@@ -304,7 +304,8 @@ static bool below_4_bytes(const struct side *d, const struct values *at_branch, 
     const struct hammock *s = d->prelude->sel;
     for (int i = 0; i < s->count; i++)
         if (s->step[i].reg == r)
-            return s->step[i].kind == HAMMOCK_SET || s->step[i].kind == HAMMOCK_EXTEND ? s->step[i].sum.narrow : s->step[i].bytes <= 4;
+            return s->step[i].kind == HAMMOCK_SET || s->step[i].kind == HAMMOCK_EXTEND ? s->step[i].sum.narrow
+                                                                                       : s->step[i].bytes <= 4;
     return at_branch->reg[r].bits <= 32;
 }
 
