@@ -17,11 +17,13 @@ export BIN=${BIN:-$compare_build/e2e/soak-bin} SRC=$here/src
 
 programs=(cancel crowd dlopen_among_threads fork_among_threads fork_in_handler handler_frames late_restrictions late_thread
     patched_loop spawn stacks threads)
-configs=(threads=1 threads=1,least=0,hot=2 threads=1,trial=0 threads=1,trial=0,hot=2 threads=1,trial=0,hot=2,rate=5000
-    threads=1,least=0,hot=2,rate=0 threads=1,trial=0,hot=2,write=page threads=1,least=0,write=page
-    threads=1,trial=0,hot=2,write=mem threads=1,trial=0,hot=2,passes=all threads=1,trial=0,hot=2,cache=64K
-    threads=1,trial=0,hot=2,verify=20 threads=1,trial=0,hot=2,fail=mremap@20+ threads=1,trial=0,hot=2,fail=code_write@9
-    threads=1,least=0,hot=2,fail=mmap@30+ threads=1,trial=0,hot=2,fail=timer_create@2+)
+configs=(
+    "threads=1" "threads=1,least=0,hot=2" "threads=1,trial=0" "threads=1,trial=0,hot=2"
+    "threads=1,trial=0,hot=2,rate=5000" "threads=1,least=0,hot=2,rate=0" "threads=1,trial=0,hot=2,write=page"
+    "threads=1,least=0,write=page" "threads=1,trial=0,hot=2,write=mem" "threads=1,trial=0,hot=2,passes=all"
+    "threads=1,trial=0,hot=2,cache=64K" "threads=1,trial=0,hot=2,verify=20" "threads=1,trial=0,hot=2,fail=mremap@20+"
+    "threads=1,trial=0,hot=2,fail=code_write@9" "threads=1,least=0,hot=2,fail=mmap@30+"
+    "threads=1,trial=0,hot=2,fail=timer_create@2+")
 
 # shellcheck disable=SC2016 # the inner shell expands them
 declare -A commands=(
@@ -152,6 +154,7 @@ build_all() {
     for how in apart together across; do
         commands[unload-$how]="\"\$BIN/threads_dlclose\" $how \"\$BIN/libplug_a.so\" \"\$BIN/libplug_b.so\""
     done
+    # shellcheck disable=SC2016 # the inner shell expands them
     commands[pool]='"$BIN/pool" 2 300; "$BIN/pool" 7 150'
     local name program arguments how
     while read -r name; do
@@ -165,6 +168,7 @@ case_names() {
     local name need
     for name in "${!commands[@]}"; do
         need=${needs[$name]-$name}
+        # shellcheck disable=SC2016 # as it stands there
         if compare_wanted "$name" && { [[ ${commands[$name]} == '"$BIN'* ]] || command -v "$need" >/dev/null; }; then
             echo "$name"
         fi
