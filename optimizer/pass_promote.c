@@ -113,7 +113,7 @@ static void look_at_bits(struct promotion *p, struct values *s)
     values_start(s, ir);
     for (int i = 0; i < p->body; i++) {
         if (!ir->nodes[i].removed)
-            values_step(s, &ir->nodes[i]);
+            promote_step(s, &ir->nodes[i]);
         for (unsigned r = 0; r < 16 && i + 1 == p->first; r++)
             p->bits[r] = s->reg[r].bits;
     }
@@ -149,7 +149,7 @@ static bool look(struct promotion *p)
             used |= 1u << R_RCX | 1u << R_RDX; /* those that a lookup uses */
         if (!note_node(p, &s, &start, i))
             return false;
-        values_step(&s, n);
+        promote_step(&s, n);
     }
     for (unsigned r = 0; r < 16; r++)
         if (value_equal(s.reg[r], start.reg[r]))

@@ -74,6 +74,13 @@ static inline void promote_start(const struct promotion *p, struct values *s)
         s->reg[r].bits = p->bits[r];
 }
 
+/* To the end of the body, where it leads back to the head: what holds behind an N_BACK_IF that does not is nothing to it. */
+static inline void promote_step(struct values *s, const struct node *n)
+{
+    if (n->op != N_BACK_IF)
+        values_step(s, n);
+}
+
 /* Notes what a hammock does to memory; false: it may store anywhere. */
 bool promote_note_hammock(struct promotion *p, const struct values *s, const struct values *start, int node);
 /* Where an access of a hammock's is, registers as at its branch. */
