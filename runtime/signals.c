@@ -216,11 +216,16 @@ __asm__(".text\n"
 REH_HIDDEN void signals_unblock(const uint64_t *mask, uint64_t sp);
 extern REH_HIDDEN const char signals_unblocked[];
 
+/* On the stack that the runtime works on for the thread with this context. */
+static bool on_own_stack(const struct cpu_ctx *ctx, const struct sigcontext *sc)
+{
+    return ctx && ((const struct thread *)ctx)->stack_top - sc->rsp <= THREAD_STACK_BYTES; /* the context comes first */
+}
+
 /* On its way out of the runtime: everything about the program is in its context. */
 static bool is_leaving(const struct sigcontext *sc)
 {
-    const struct thread *t = (const struct thread *)own.leaving;
-    return t && (sc->rip == (uint64_t)(uintptr_t)signals_unblocked || t->stack_top - sc->rsp <= THREAD_STACK_BYTES);
+    return own.leaving && (sc->rip == (uint64_t)(uintptr_t)signals_unblocked || on_own_stack(own.leaving, sc));
 }
 
 static bool recover_copy(struct cpu_state *s)
@@ -286,7 +291,7 @@ static __attribute__((noinline)) enum arrival arrive(int sig, siginfo_t *info, v
     }
     if (own.held)
         return arrive_held(sig, info, context, native);
-    if (signals_is_ours(native->pc))
+    if (signals_is_ours(native->pc) || on_own_stack(control_slots()->ctx, registers_of(context))) /* the decoder, too */
         return ARRIVED_INSIDE;
     if (!code_region_find(native->pc))
         return ARRIVED; /* a handler that jumped out took the thread with it */

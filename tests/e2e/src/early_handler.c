@@ -1,5 +1,6 @@
 /* build: -O2
  * libs: early_handler
+ * except: control=full
  * A handler that a library's constructor set finds the program in its own text, and stays what the program reads back. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
