@@ -104,7 +104,9 @@ static bool one_program(uint64_t seed)
     if (rc != RC_OK) {
         counts.declined++;
         counts.reasons[rc]++;
-        return true;
+        failed = (struct case_under_test){.knobs = k, .program = program};
+        first_difference = rc == RC_VERIFY ? case_rejected : NULL;
+        return rc != RC_VERIFY;
     }
     counts.traces++;
     counts.loops += sub.ir.end == TRACE_LOOP;
@@ -134,8 +136,13 @@ static bool one_program(uint64_t seed)
 static void report_failure(uint64_t seed)
 {
     fprintf(stderr, "fuzz: seed %llu differs in %s; shrinking\n", (unsigned long long)seed, first_difference);
-    shrink(&failed);
-    report_case(&failed);
+    if (first_difference == case_rejected) {
+        shrink_by(&failed, case_is_rejected);
+        report_rejected(&failed);
+    } else {
+        shrink(&failed);
+        report_case(&failed);
+    }
     fprintf(stderr, "reproduce: build/fuzz/fuzz --seed %llu --traces 1%s%s\n", (unsigned long long)seed,
             set.broken ? " --broken " : "", set.broken ? set.broken : "");
 }

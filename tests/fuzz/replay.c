@@ -328,8 +328,12 @@ static void replay_trace(const struct built *b, struct rng *r, void *arg)
     struct knobs k = knobs_choose(r);
     k.place = PLACE_REPLAY;
     k.abi = false;
-    if (subject_make(b, &k, &sub) != RC_OK) {
+    rc_t rc = subject_make(b, &k, &sub);
+    if (rc != RC_OK) {
         counts->declined++;
+        counts->mismatches += rc == RC_VERIFY;
+        if (rc == RC_VERIFY)
+            report_rejected_trace(b, &k);
         return;
     }
     int deepest = -1;

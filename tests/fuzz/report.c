@@ -66,6 +66,61 @@ void report_trace(const struct built *b, const struct subject *sub)
     print_fragment(sub);
 }
 
+static void print_nodes(const struct ir *ir)
+{
+    static const char *const ops[] = {"insn", "branch", "exit_if", "exit_loop", "push_const", "add_sp", "guard", "lookup",
+                                      "hammock", "back", "back_if", "exit", "borrow", "check", "loop"};
+    fprintf(stderr, "nodes, borrowed %#x, wanted %#x:\n", ir->borrowed, ir->wanted);
+    for (int i = 0; i < ir->count; i++) {
+        const struct node *n = &ir->nodes[i];
+        fprintf(stderr, "%4d %s%-10s part %d fused %d flags dead %#x; ", i, n->removed ? "-" : " ", ops[n->op], n->part,
+                n->fused, n->flags_dead);
+        if (n->op == N_INSN && n->in)
+            print_insns(n->in->pc.v, n->in->bytes, n->in->len, n->why);
+        else
+            fprintf(stderr, "  %llx%s%s\n", (unsigned long long)ir->insns[n->insn].pc.v, n->why ? "   ; " : "",
+                    n->why ? n->why : "");
+    }
+}
+
+/* The last one of the fewest passes, from the first on, whose outcome is rejected; NULL: with none. */
+static const char *rejected_pass(const struct built *b, const struct knobs *k, struct subject *sub)
+{
+    static const char *const names[] = {
+#define PASS(name, text) #name,
+#include "optimizer/passes.def"
+#undef PASS
+    };
+    struct knobs some = *k;
+    uint32_t all = k->passes ? k->passes : PASSES_ALL;
+    for (int i = -1; i < PASS_COUNT; i++) {
+        some.passes = PASSES_NONE | (i < 0 ? 0 : all & ((2u << i) - 1));
+        if (subject_make(b, &some, sub) == RC_VERIFY)
+            return i < 0 ? NULL : names[i];
+    }
+    return NULL;
+}
+
+void report_rejected_trace(const struct built *b, const struct knobs *k)
+{
+    struct subject sub;
+    print_trace(b);
+    const char *pass = rejected_pass(b, k, &sub);
+    fprintf(stderr, "rejected by the verifier: %s%s\n", pass ? "pass " : "without any pass", pass ? pass : "");
+    print_nodes(&sub.ir);
+}
+
+void report_rejected(const struct case_under_test *t)
+{
+    static struct built b;
+    const char *what;
+    if (!case_is_rejected(t, &what) || !program_build(&t->program, &b)) {
+        fprintf(stderr, "fuzz: does not fail again\n");
+        return;
+    }
+    report_rejected_trace(&b, &t->knobs);
+}
+
 void report_case(const struct case_under_test *t)
 {
     static struct built b;

@@ -9,6 +9,16 @@ bool case_fails(const struct case_under_test *t, struct built *b, struct subject
     return compare_run(sub, &t->state, &t->memory, t->way, c) == V_DIFFERENT;
 }
 
+const char case_rejected[] = "what the verifier allows";
+
+bool case_is_rejected(const struct case_under_test *t, const char **what)
+{
+    static struct built b;
+    struct subject sub;
+    *what = case_rejected;
+    return program_build(&t->program, &b) && subject_make(&b, &t->knobs, &sub) == RC_VERIFY;
+}
+
 static struct case_under_test smaller;
 static shrink_fails_fn *fails;
 static const char *what; /* the difference it began with: another would be another mistake */

@@ -14,6 +14,9 @@ struct case_under_test {
 
 /* True when the case still fails; what differs is in c. */
 bool case_fails(const struct case_under_test *t, struct built *b, struct subject *sub, struct comparison *c);
+/* A pass makes of it what the verifier forbids; *what is then case_rejected. */
+extern const char case_rejected[];
+bool case_is_rejected(const struct case_under_test *t, const char **what);
 void shrink(struct case_under_test *t);
 /* The same for another way to fail; `what` differs from the first is another mistake. */
 typedef bool shrink_fails_fn(const struct case_under_test *t, const char **what);
