@@ -164,6 +164,9 @@ static struct live_set before_node(const struct ir *ir, const struct node *n, st
     return after;
 }
 
+/* What the original program reads on from where it is before n: a fused node's at the first of its parts. */
+static struct live_set seen_before(const struct node *n) { return n[-n->fused].original; }
+
 static bool is_end(const struct node *n) { return !n->removed && node_ends_trace(n); }
 
 /* One walk from the end to the head, given what is live where the back edge leads; what is live there. */
@@ -205,7 +208,7 @@ static struct live_set walk_nodes(struct ir *ir, struct live_set head)
         n->gpr_dead = (uint16_t)~live.gpr;
         n->flags_dead = (uint16_t)(LIVE_FLAGS & ~live.flags);
         if (!n->removed)
-            live = join(before_node(ir, n, live), n->original);
+            live = join(before_node(ir, n, live), seen_before(n));
         n->flags_dead_before = (uint16_t)(LIVE_FLAGS & ~live.flags);
     }
     return has_loop ? loop : live;
@@ -214,7 +217,7 @@ static struct live_set walk_nodes(struct ir *ir, struct live_set head)
 struct live_set liveness_before(const struct ir *ir, const struct node *n)
 {
     struct live_set after = {(uint16_t)~n->gpr_dead, (uint16_t)(LIVE_FLAGS & ~n->flags_dead)};
-    return n->removed ? after : join(before_node(ir, n, after), n->original);
+    return n->removed ? after : join(before_node(ir, n, after), seen_before(n));
 }
 
 /* From nothing upwards: the sets only grow, so this ends. */
