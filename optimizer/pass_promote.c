@@ -383,6 +383,22 @@ static void join_bodies(struct ir *ir, int body, int first)
     ir->count -= body - first;
 }
 
+/* The first iteration, up to `first`, is to lead to the head, and not to the body behind it: whether what was made there leaves
+ * alone the flags that matter only at the head. */
+static bool may_lead_to_head(const struct ir *ir, int first)
+{
+    unsigned more = liveness_before(ir, &ir->nodes[0]).flags & ir->nodes[first - 1].flags_dead;
+    for (int i = first - 1; more && i >= 0; i--) {
+        const struct node *n = &ir->nodes[i];
+        if (n->op != N_INSN || n->removed)
+            continue;
+        if ((n->in->flags_written ^ ir->insns[n->insn].flags_written) & more)
+            return false;
+        more &= ~(unsigned)n->in->flags_killed;
+    }
+    return true;
+}
+
 static bool plan(struct promotion *p)
 {
     if (!look(p) || !p->free || !p->access_count)
@@ -404,6 +420,8 @@ static rc_t promote(struct ir *ir)
         return RC_OK;
     p.first = ir->changes[PASS_unroll] ? body / ir->unroll : body;
     liveness_compute(ir);
+    if (p.first < body && !may_lead_to_head(ir, p.first))
+        return RC_OK;
     bool done = plan(&p) && add_body(&p) == RC_OK && ir_change(ir, PASS_promote, &ir->nodes[body], ir->nodes[body].why);
     if (!done) {
         ir->count = body;
