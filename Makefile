@@ -123,7 +123,7 @@ $(BUILD)/libreheat.so: $(RT_OBJ)
 
 # The same with mistakes that can be planted in the optimizer's results: for tests of verify=.
 BREAKS_OBJ = $(filter-out %/runtime/traces.o %/runtime/options.o,$(RT_OBJ)) \
-	$(addprefix $(BUILD)/breaks/,runtime/traces.o runtime/options.o tests/fuzz/breaks.o tests/fuzz/breaks_loops.o tests/e2e/verify/strcmp.o)
+	$(addprefix $(BUILD)/breaks/,runtime/traces.o runtime/options.o tests/fuzz/breaks.o tests/fuzz/breaks_loops.o tests/fuzz/breaks_shared.o tests/e2e/verify/strcmp.o)
 
 $(BUILD)/breaks/%.o: %.c | $(DEPS_BUILD)
 	@mkdir -p $(@D)

@@ -561,6 +561,7 @@ static const struct {
     {"forget-redo", NULL, forget_redo},
     {"wrong-invariant", NULL, break_invariant},
     {"wrong-extension", NULL, break_extension},
+    {"forget-others", NULL, break_others},
 };
 
 bool break_apply(struct ir *ir, const char *name, uint32_t roll)

@@ -13,6 +13,8 @@ bool break_invariant(struct ir *ir, int at);
 bool break_extension(struct ir *ir, int at);
 bool break_check(struct ir *ir, int at);
 bool break_slot(struct ir *ir, int at);
+/* breaks_shared.c: loads go as if there were no other threads. */
+bool break_others(struct ir *ir, int at);
 /* The names, in order; NULL after the last. */
 const char *break_name(int i);
 

@@ -18,6 +18,7 @@
 #include "tests/fuzz/gen.h"
 #include "tests/fuzz/replay.h"
 #include "tests/fuzz/report.h"
+#include "tests/fuzz/shared.h"
 #include "tests/fuzz/shrink.h"
 
 static struct settings {
@@ -27,7 +28,7 @@ static struct settings {
 } set = {.seed = 1, .states = 8};
 
 static struct counts {
-    uint64_t traces, runs, unbuilt, declined, faults, hangs, exits, loops, complete, stops, hammocks, promoted, checked, invariant, chained, ordered;
+    uint64_t traces, runs, unbuilt, declined, faults, hangs, exits, loops, complete, stops, shared, hammocks, promoted, checked, invariant, chained, ordered;
     uint64_t reasons[RC_COUNT];
 } counts;
 
@@ -117,6 +118,15 @@ static bool one_program(uint64_t seed)
     counts.chained += sub.ir.chain_count > 0;
     counts.exits += (uint64_t)sub.out.exit_count;
     counts.hammocks += (uint64_t)sub.ir.hammock_count;
+    if (k.others && set.states && !(k.roll >> 27 & 15)) { /* stepping takes long */
+        enum verdict v = shared_compare(&sub, &program.start, &program.memory);
+        counts.shared += v == V_SAME;
+        if (v == V_DIFFERENT) {
+            failed = (struct case_under_test){.knobs = k, .program = program};
+            first_difference = case_shared;
+            return false;
+        }
+    }
     bool stoppable = !k.abi; /* what an indirect branch may lose is lost then */
     for (unsigned i = 0; i < set.states; i++) {
         choose_state(&r, i, &failed.state, &failed.memory);
@@ -139,6 +149,9 @@ static void report_failure(uint64_t seed)
     if (first_difference == case_rejected) {
         shrink_by(&failed, case_is_rejected);
         report_rejected(&failed);
+    } else if (first_difference == case_shared) {
+        shrink_by(&failed, case_shares_otherwise);
+        report_shared(&failed);
     } else {
         shrink(&failed);
         report_case(&failed);
@@ -163,12 +176,12 @@ static uint64_t fuzz_until_mismatch(uint64_t traces, double seconds)
 static void print_counts(double seconds, uint64_t mismatches)
 {
     printf(
-        "fuzz: traces=%llu runs=%llu exits=%llu loops=%llu hammocks=%llu promoted=%llu checked=%llu invariant=%llu chained=%llu ordered=%llu complete=%llu stops=%llu "
+        "fuzz: traces=%llu runs=%llu exits=%llu loops=%llu hammocks=%llu promoted=%llu shared=%llu checked=%llu invariant=%llu chained=%llu ordered=%llu complete=%llu stops=%llu "
         "faults=%llu hangs=%llu "
         "unbuilt=%llu declined=%llu",
         (unsigned long long)counts.traces, (unsigned long long)counts.runs, (unsigned long long)counts.exits,
         (unsigned long long)counts.loops, (unsigned long long)counts.hammocks,
-        (unsigned long long)counts.promoted,
+        (unsigned long long)counts.promoted, (unsigned long long)counts.shared,
         (unsigned long long)counts.checked, (unsigned long long)counts.invariant, (unsigned long long)counts.chained, (unsigned long long)counts.ordered, (unsigned long long)counts.complete,
         (unsigned long long)counts.stops, (unsigned long long)counts.faults, (unsigned long long)counts.hangs,
         (unsigned long long)counts.unbuilt, (unsigned long long)counts.declined);

@@ -121,6 +121,15 @@ void report_rejected(const struct case_under_test *t)
     report_rejected_trace(&b, &t->knobs);
 }
 
+void report_shared(const struct case_under_test *t)
+{
+    static struct built b;
+    struct subject sub;
+    if (program_build(&t->program, &b) && subject_make(&b, &t->knobs, &sub) == RC_OK)
+        report_trace(&b, &sub);
+    fprintf(stderr, "passes %#x\n", t->knobs.passes);
+}
+
 void report_case(const struct case_under_test *t)
 {
     static struct built b;

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "tests/fuzz/shared.h"
+
 bool case_fails(const struct case_under_test *t, struct built *b, struct subject *sub, struct comparison *c)
 {
     if (!program_build(&t->program, b) || subject_make(b, &t->knobs, sub) != RC_OK)
@@ -17,6 +19,17 @@ bool case_is_rejected(const struct case_under_test *t, const char **what)
     struct subject sub;
     *what = case_rejected;
     return program_build(&t->program, &b) && subject_make(&b, &t->knobs, &sub) == RC_VERIFY;
+}
+
+const char case_shared[] = "what other threads see";
+
+bool case_shares_otherwise(const struct case_under_test *t, const char **what)
+{
+    static struct built b;
+    struct subject sub;
+    *what = case_shared;
+    return program_build(&t->program, &b) && subject_make(&b, &t->knobs, &sub) == RC_OK &&
+           shared_compare(&sub, &t->program.start, &t->program.memory) == V_DIFFERENT;
 }
 
 static struct case_under_test smaller;

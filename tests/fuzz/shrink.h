@@ -17,6 +17,9 @@ bool case_fails(const struct case_under_test *t, struct built *b, struct subject
 /* A pass makes of it what the verifier forbids; *what is then case_rejected. */
 extern const char case_rejected[];
 bool case_is_rejected(const struct case_under_test *t, const char **what);
+/* shared.h; *what is then case_shared. */
+extern const char case_shared[];
+bool case_shares_otherwise(const struct case_under_test *t, const char **what);
 void shrink(struct case_under_test *t);
 /* The same for another way to fail; `what` differs from the first is another mistake. */
 typedef bool shrink_fails_fn(const struct case_under_test *t, const char **what);

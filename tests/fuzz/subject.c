@@ -32,6 +32,7 @@ struct knobs knobs_choose(struct rng *r)
     k.native = rng_percent(r, 30);
     k.abi = rng_percent(r, 15);
     k.cpu = rng_percent(r, 80) ? world_cpu : 0;
+    k.others = !k.alone && k.roll >> 31;
     return k;
 }
 
@@ -89,6 +90,7 @@ static const struct branch_targets *targets_of(struct app_pc after)
 static void set_knobs(const struct knobs *k, struct ir *ir)
 {
     ir->alone = k->alone;
+    ir->others = k->others;
     ir->passes = k->passes;
     ir->bisect = k->bisect;
     ir->unroll = k->unroll;

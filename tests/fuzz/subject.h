@@ -7,7 +7,7 @@
 #include "tests/fuzz/rng.h"
 
 struct knobs {
-    bool alone;       /* ir.alone */
+    bool alone, others; /* ir.alone, ir.others */
     enum place place; /* PLACE_FAR: fragments out of reach of the text's data */
     uint32_t passes;  /* ir.passes, ir.bisect, ir.unroll */
     int bisect, unroll;
